@@ -1,0 +1,3 @@
+"""The post-training method in plain Python: one folder per stage, plus ``common``."""
+
+PRODUCT = "expanse"

@@ -1,0 +1,1 @@
+"""Leaf helpers shared by every stage; nothing here imports a stage."""

@@ -1,0 +1,118 @@
+"""Artifacts: directories that are committed as a whole, or do not exist for readers.
+
+A committed directory carries ``manifest.json``: the size and sha256 of every file and where the artifact came from.
+It is written last. The sha256 of the manifest itself is the artifact's digest, so one short string vouches for
+every byte.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from components.common.canonical import canonical_json, digest, file_digest
+from components.common.errors import BadInput
+
+MANIFEST = "manifest.json"
+Scalar = float | int | str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an artifact comes from; its hash is the key under which finished work is found again.
+
+    ``code`` and ``configuration`` are sha256 digests, ``inputs`` maps an input's name to the digests of its artifacts.
+    """
+
+    stage: str
+    code: str
+    configuration: str
+    inputs: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return digest(asdict(self))[:32]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The few bytes that travel in place of an artifact: where it is and the digest that it must have."""
+
+    stage: str
+    key: str
+    uri: str
+    digest: str
+    size: int
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> "Reference":
+        """Read a reference file; raises BadInput when it is missing or is not one."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise BadInput(f"{path} is not an artifact reference ({error}); give the file that a step wrote.") from error
+
+
+def write_manifest(folder: Path, provenance: Provenance, metadata: Mapping[str, Scalar]) -> Reference:
+    """Hash and sync every file below ``folder``, then write its manifest by rename."""
+    files = {str(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    entries = {name: {"sha256": file_digest(path), "size": path.stat().st_size} for name, path in files.items()}
+    for path in files.values():
+        _sync(path)
+    document = {"provenance": asdict(provenance), "metadata": dict(metadata), "files": entries}
+    temporary = folder / f".{MANIFEST}"
+    temporary.write_text(canonical_json(document), encoding="utf-8")
+    _sync(temporary)
+    temporary.rename(folder / MANIFEST)
+    _sync(folder)
+    return read_manifest(folder)
+
+
+def read_manifest(folder: Path) -> Reference:
+    """The reference of a committed directory, without looking at its files; raises BadInput when there is none."""
+    path = folder / MANIFEST
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        provenance = Provenance(**document["provenance"])
+        size = sum(entry["size"] for entry in document["files"].values())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadInput(f"{folder} is not a committed artifact: {MANIFEST} is missing or damaged ({error}).") from error
+    return Reference(
+        provenance.stage, provenance.key, folder.resolve().as_uri(), file_digest(path), size, document["metadata"]
+    )
+
+
+def verify(folder: Path, expected: str | None = None) -> None:
+    """Check every file of a committed directory against its manifest; raises BadInput naming the first that differs."""
+    if expected is not None and file_digest(folder / MANIFEST) != expected:
+        raise BadInput(f"{folder / MANIFEST} is not the manifest that was asked for (sha256 {expected}).")
+    for name, entry in _entries(folder).items():
+        path = folder / name
+        if not path.is_file() or path.is_symlink():
+            raise BadInput(f"{path} is in the manifest but not on disk; run the step again.")
+        if path.stat().st_size != entry["size"] or file_digest(path) != entry["sha256"]:
+            raise BadInput(f"{path} differs from its manifest; run the step again.")
+
+
+def _entries(folder: Path) -> dict[str, Any]:
+    entries: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    for name in entries:
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts or not name.isprintable():
+            raise BadInput(f"{folder / MANIFEST} lists the file name {name!r}, which leaves its folder.")
+    return entries
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,37 @@
+"""The keys a ``config.json`` may carry: those of plain decoder models, today's and older spellings.
+
+Everything else is refused before transformers sees it, because a key nobody reads is harmless only until somebody
+does: configurations have carried code paths (``auto_map``) and kernels to download (``_attn_implementation_internal``).
+"""
+
+ARCHITECTURE = """
+architectures attention_bias attention_dropout attention_multiplier attn_logit_softcapping cache_implementation
+chunk_size_feed_forward classifier_dropout d_ff d_kv d_model dense_act_fn dropout_rate embd_pdrop embedding_multiplier
+feed_forward_proj final_logit_softcapping head_dim hidden_act hidden_activation hidden_size initializer_factor
+initializer_range intermediate_size is_decoder is_encoder_decoder is_gated_act layer_norm_eps layer_norm_epsilon
+layer_types logit_scale logits_scaling max_position_embeddings max_window_layers mlp_bias model_max_length model_type
+no_rope_layer_interval no_rope_layers num_attention_heads num_decoder_layers num_experts_per_tok num_heads
+num_hidden_layers num_key_value_heads num_layers num_local_experts order_of_interleaved_layers
+original_max_position_embeddings partial_rotary_factor position_embedding_type pretraining_tp query_pre_attn_scalar
+relative_attention_max_distance relative_attention_num_buckets resid_pdrop residual_multiplier rms_norm_eps
+rope_local_base_freq rope_parameters rope_scaling rope_theta rotary_pct router_aux_loss_coef router_jitter_noise
+sliding_window sliding_window_pattern tie_encoder_decoder tie_word_embeddings use_bidirectional_attention
+use_embedding_sharing use_gated_activation use_parallel_block use_parallel_embedding use_qk_norm use_sliding_window
+vocab_size _name_or_path _sliding_window_pattern
+"""
+
+BOOKKEEPING = """
+add_cross_attention cross_attention_hidden_size dtype finetuning_task id2label label2id output_attentions
+output_hidden_states output_router_logits output_scores prefix problem_type pruned_heads return_dict
+return_dict_in_generate task_specific_params tf_legacy_loss tokenizer_class torch_dtype torchscript
+transformers_version use_bfloat16 use_cache
+"""
+
+GENERATION = """
+bad_words_ids begin_suppress_tokens bos_token_id decoder_start_token_id diversity_penalty do_sample early_stopping
+encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty forced_bos_token_id forced_eos_token_id
+length_penalty max_length min_length no_repeat_ngram_size num_beam_groups num_beams num_return_sequences pad_token_id
+remove_invalid_values repetition_penalty sep_token_id suppress_tokens temperature top_k top_p typical_p
+"""
+
+ALLOWED = frozenset(f"{ARCHITECTURE} {BOOKKEEPING} {GENERATION}".split())

@@ -1,0 +1,144 @@
+"""What the KFP shells, the command line and ``python -m components.<stage>`` do around a step: inputs, events, record."""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from components.common.artifacts import Reference
+from components.common.errors import BadInput, ExpanseError
+from components.common.step import Outcome, Step, code_digest, default_store, find_step, run_step
+from components.common.tracking import StageRecord, spool
+
+RUN_FOLDER = "EXPANSE_RUN_FOLDER"
+WORKER = "EXPANSE_WORKER"
+
+
+def execute(stage: str, name: str, code: str, configuration: str, inputs: Mapping[str, Any], output: Any) -> None:
+    """The body of every KFP shell.
+
+    ``code`` is the digest of the stage's source when the pipeline was compiled: it makes KFP's cache key see our code, and
+    an image with other code is refused. ``inputs`` maps names to KFP artifacts, lists of them, or None; each artifact holds
+    a reference file. ``output`` receives the new reference, with its digest, size and headline metrics as metadata. Exits
+    with the code of the error.
+    """
+    try:
+        if code != code_digest(stage):
+            raise BadInput(f"{name}: this image's {stage} stage differs from the compiled pipeline; compile it with the image's version.")
+        step = Step(name, stage, configuration, {key: _references(value) for key, value in inputs.items()})
+        outcome = perform(step)
+    except ExpanseError as error:
+        raise SystemExit(_say(error)) from None
+    outcome.reference.save(Path(output.path))
+    output.metadata.update({"digest": outcome.reference.digest, "bytes": outcome.reference.size})
+    output.metadata.update(outcome.reference.metadata)
+
+
+def perform(step: Step) -> Outcome:
+    """Run a step with its events and its tracking record, in the warm worker if one is there."""
+    event("started", step.name)
+    started = time.time()
+    try:
+        outcome = _run(step)
+    except BaseException as error:
+        event("failed", step.name, error=str(error) or type(error).__name__, exit_code=getattr(error, "exit_code", 1))
+        if not isinstance(error, ExpanseError):
+            event("traceback", step.name, text=traceback.format_exc())
+        _record(step, None, started)
+        raise
+    reference = asdict(outcome.reference)
+    event("finished", step.name, cached=outcome.cached, metrics=reference["metadata"], reference=reference)
+    _record(step, outcome, started)
+    return outcome
+
+
+def event(kind: str, name: str, **details: Any) -> None:
+    """Append one line to the run's events, from which the progress display is drawn; nothing outside a local run."""
+    folder = os.environ.get(RUN_FOLDER)
+    if folder:
+        line = json.dumps({"event": kind, "name": name, "time": time.time(), **details}, ensure_ascii=False, default=str)
+        with (Path(folder) / "events.jsonl").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+
+def _run(step: Step) -> Outcome:
+    address = os.environ.get(WORKER)
+    if not address:
+        return run_step(step, default_store())
+    started = time.time()
+    found = find_step(step, default_store())
+    if found is not None:
+        return Outcome(found, True, started, time.time())
+    from components.common.worker import ask
+
+    return ask(address, step)
+
+
+def _record(step: Step, outcome: Outcome | None, started: float) -> None:
+    folder = os.environ.get(RUN_FOLDER)
+    if not folder:
+        return
+    metadata = outcome.reference.metadata if outcome else {}
+    with suppress(BadInput):
+        spool(
+            StageRecord(
+                name=step.name,
+                stage=step.stage,
+                pipeline_run=Path(folder).name,
+                started=started,
+                ended=time.time(),
+                status="finished" if outcome else "failed",
+                cached=bool(outcome and outcome.cached),
+                parameters=flatten(json.loads(step.configuration)),
+                metrics={key: float(value) for key, value in metadata.items() if isinstance(value, int | float)},
+                tags=_tags(step, outcome),
+                files=_files(outcome),
+            ),
+            Path(folder) / "spool",
+        )
+
+
+def flatten(value: Any, prefix: str = "") -> dict[str, float | int | str]:
+    """Nested fields as one level with dotted names, as a tracking server shows them."""
+    if not isinstance(value, dict):
+        return {prefix: value if isinstance(value, int | float | str) else json.dumps(value, ensure_ascii=False)}
+    flat: dict[str, float | int | str] = {}
+    for key, inner in value.items():
+        flat |= flatten(inner, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _tags(step: Step, outcome: Outcome | None) -> dict[str, str]:
+    tags = {"code": code_digest(step.stage)}
+    if outcome:
+        tags |= {"artifact": outcome.reference.digest, "uri": outcome.reference.uri}
+        tags |= {key: str(value) for key, value in outcome.reference.metadata.items() if isinstance(value, str)}
+    for name, group in step.inputs.items():
+        tags |= {f"input.{name}.{index}": each.digest for index, each in enumerate(group)}
+    return tags
+
+
+def _files(outcome: Outcome | None) -> list[str]:
+    """Small files that a person wants to open from the tracking server."""
+    if outcome is None or not outcome.reference.uri.startswith("file:"):
+        return []
+    from components.common.store import folder_of
+
+    folder = folder_of(outcome.reference.uri)
+    names = ("report.html", "steps.json", "table.txt", "model_card.md", "results.json", "gate.json", "deployment.json")
+    return [str(folder / name) for name in names if (folder / name).is_file()]
+
+
+def _references(value: Any) -> Sequence[Reference]:
+    artifacts = [] if value is None else value if isinstance(value, list) else [value]
+    return [Reference.load(Path(artifact.path)) for artifact in artifacts if artifact is not None]
+
+
+def _say(error: ExpanseError) -> int:
+    print(f"expanse: {error}", flush=True)
+    return error.exit_code

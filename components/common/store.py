@@ -1,0 +1,123 @@
+"""Stores: where artifacts live. ``file://`` here; any other scheme implements the same five-line interface."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from components.common.artifacts import MANIFEST, Provenance, Reference, Scalar, read_manifest, verify, write_manifest
+from components.common.errors import STORAGE_ERRORS, BadInput, storage_error
+
+ATTEMPTS = ".attempts"
+Produce = Callable[[Path], Mapping[str, Scalar]]
+
+
+class Store(Protocol):
+    """Finds, fetches and commits artifacts by key."""
+
+    def find(self, stage: str, key: str) -> Reference | None:
+        """The committed artifact under this key, or None."""
+
+    def fetch(self, reference: Reference) -> Path:
+        """A local folder with the artifact's files, every byte verified against the manifest."""
+
+    def produce(self, provenance: Provenance, produce: Produce) -> Reference:
+        """Call ``produce`` with an empty folder and commit what it leaves there; find it if another attempt was first."""
+
+
+class LocalStore:
+    """Artifacts under ``<root>/<stage>/<key>``, committed by one rename.
+
+    Attempts work in ``<root>/.attempts/<stage>-<key>/``, under a lock that the kernel drops when a process dies: a second
+    attempt at the same key waits for the first and then finds its result.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def find(self, stage: str, key: str) -> Reference | None:
+        folder = self.root / stage / key
+        if not (folder / MANIFEST).is_file():
+            return None
+        try:
+            return read_manifest(folder)
+        except BadInput:
+            return None
+
+    def fetch(self, reference: Reference) -> Path:
+        folder = folder_of(reference.uri)
+        if not (folder / MANIFEST).is_file():
+            raise BadInput(f"{folder} holds no committed artifact; run the step that makes it again.")
+        verify(folder, reference.digest)
+        return folder
+
+    def produce(self, provenance: Provenance, produce: Produce) -> Reference:
+        final = self.root / provenance.stage / provenance.key
+        attempts = self.root / ATTEMPTS / f"{provenance.stage}-{provenance.key}"
+        output = attempts / f"output-{uuid.uuid4().hex[:8]}"
+        try:
+            with _locked(attempts):
+                return self.find(provenance.stage, provenance.key) or self._attempt(provenance, produce, output, final)
+        except OSError as error:
+            if error.errno not in STORAGE_ERRORS:
+                raise
+            raise storage_error(error, attempts, _size(output)) from error
+        finally:
+            shutil.rmtree(output, ignore_errors=True)
+
+    def _attempt(self, provenance: Provenance, produce: Produce, output: Path, final: Path) -> Reference:
+        for leftover in output.parent.glob("output-*"):
+            shutil.rmtree(leftover)
+        output.mkdir()
+        write_manifest(output, provenance, produce(output))
+        if final.exists():  # a directory without a readable manifest: damage, since the lock excludes a rival
+            shutil.rmtree(final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        output.rename(final)
+        shutil.rmtree(scratch(output), ignore_errors=True)
+        return read_manifest(final)
+
+
+def scratch(output: Path) -> Path:
+    """A folder beside a stage's output that outlives a failed attempt: for checkpoints and finished shards."""
+    folder = output.parent / "scratch"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def open_store(uri: str) -> Store:
+    """The store at ``uri``; raises BadInput for a scheme that is not known."""
+    if urlsplit(uri).scheme == "file":
+        return LocalStore(folder_of(uri))
+    raise BadInput(f"The store {uri!r} has an unknown scheme; use file:///absolute/folder.")
+
+
+def folder_of(uri: str) -> Path:
+    """The local folder that a ``file://`` address names."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+        raise BadInput(f"{uri!r} is not a local file:// address.")
+    return Path(unquote(parts.path))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _size(folder: Path) -> int | None:
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+    return sum(sizes) or None
+
+

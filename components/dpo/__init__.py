@@ -1,0 +1,1 @@
+"""Direct preference optimization, offline and in online rounds."""

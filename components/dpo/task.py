@@ -1,0 +1,45 @@
+"""Direct preference optimization (Rafailov et al. 2023, arXiv 2305.18290): raise chosen over rejected completions."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from components.common.artifacts import Scalar
+from components.common.inputs import Inputs, PassThrough, one
+from components.common.models import load_tokenizer
+from components.common.training import TrainingConfig
+
+Loss = Literal["sigmoid", "hinge", "ipo", "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down", "sigmoid_norm"]
+
+
+class Config(TrainingConfig):
+    """``beta`` holds the policy to the reference, which is the input model; larger is closer.
+
+    A sigmoid run of at least ten steps whose loss never leaves ln 2 by more than ``stuck_tolerance`` is refused.
+    """
+
+    beta: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    loss: Loss = "sigmoid"
+    stuck_tolerance: float = Field(default=1e-6, ge=0)
+
+
+def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar] | PassThrough:
+    """Train ``model`` on ``pairs`` and write a complete model folder; without a usable pair the model passes through.
+
+    Metrics: pairs (usable rows), steps, loss_first, loss_last, reward_accuracy, reward_margin, chosen_change and
+    rejected_change (mean log-probability against the reference), length_ratio (mean tokens of chosen over rejected: above 1
+    the data push towards longer answers), dropped_<reason>. "Last" values are means over the last fifth of the steps.
+    Raises BadInput when the run diverges or does not learn at all.
+    """
+    from components.dpo.pairs import encode_pairs, read_pairs
+
+    model, pairs = one(inputs, "model"), one(inputs, "pairs")
+    rows = read_pairs(pairs, config.languages)
+    encoded = encode_pairs(load_tokenizer(model), rows, config.max_length)
+    if not encoded.rows:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(encoded.dropped.items()))
+        return PassThrough("model", f"no usable pair among {len(rows)}{f' ({reasons})' if reasons else ''}")
+    from components.dpo.training import optimize
+
+    return {"pairs": len(encoded.rows), **optimize(config, model, pairs, encoded, output), **encoded.counts()}

@@ -1,0 +1,93 @@
+"""A model's answers: every choice in one likelihood pass, every written answer in one generation pass."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.common.models import load_causal_lm
+from components.common.records import Row
+from components.common.statistics import Array
+from components.evaluation.chrf import chrf_score, ngram_counts
+from components.evaluation.exact_match import matches, matches_number, matches_number_strictly
+from components.evaluation.multiple_choice import choose
+from components.evaluation.settings import GENERATIVE, Benchmark, Config
+
+Written = Mapping[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Answered:
+    """ANSWER rows of one benchmark, and what its figure is a function of: one row of ``statistics`` per answer.
+
+    ``also`` are second readings of the same answers, one value per answer, by the name of their metric.
+    """
+
+    rows: list[Row]
+    statistics: Array = field(default_factory=lambda: np.empty((0, 0)))
+    also: Mapping[str, list[float]] = field(default_factory=dict)
+
+
+def answer_all(config: Config, folder: Path, questions: Mapping[str, list[Row]]) -> dict[str, Answered]:
+    """Load the model of ``folder`` once and let it answer every benchmark; scored, except where a judge is needed."""
+    model, tokenizer = load_causal_lm(folder)
+    written = _write(config, model, tokenizer, questions)
+    return {
+        benchmark.name: _scored(benchmark, written[benchmark.name])
+        if benchmark.kind in GENERATIVE
+        else _chosen(config, benchmark, model, tokenizer, questions[benchmark.name])
+        for benchmark in config.benchmarks
+    }
+
+
+def _chosen(config: Config, benchmark: Benchmark, model: Any, tokenizer: Any, questions: list[Row]) -> Answered:
+    choices = choose(model, tokenizer, questions, benchmark, config.choice_batch_size)
+    plain = [float(choice.chosen == row["answer"]) for choice, row in zip(choices, questions, strict=True)]
+    normalised = [float(choice.chosen_normalised == row["answer"]) for choice, row in zip(choices, questions, strict=True)]
+    scores, other = (normalised, plain) if benchmark.normalise else (plain, normalised)
+    indices = [choice.chosen_normalised if benchmark.normalise else choice.chosen for choice in choices]
+    rows = [
+        _row(benchmark, question, question["options"][index], score)
+        | {"reference": question["options"][question["answer"]]}
+        for question, index, score in zip(questions, indices, scores, strict=True)
+    ]
+    return Answered(rows, _rates(scores), {"accuracy_plain" if benchmark.normalise else "accuracy_normalised": other})
+
+
+def _write(config: Config, model: Any, tokenizer: Any, questions: Mapping[str, list[Row]]) -> Written:
+    """ANSWER rows by generative benchmark, without scores."""
+    raise NotImplementedError
+
+
+def _scored(benchmark: Benchmark, rows: list[Row]) -> Answered:
+    if benchmark.kind == "pairwise":
+        return Answered(rows)
+    if benchmark.kind == "chrf":
+        counts = ngram_counts([row["answer"] for row in rows], [row["reference"] for row in rows])
+        scores = chrf_score(counts).tolist()
+        return Answered(_with(rows, scores), counts)
+    scores, also = _exact(benchmark, rows)
+    return Answered(_with(rows, scores), _rates(scores), also)
+
+
+def _exact(benchmark: Benchmark, rows: list[Row]) -> tuple[list[float], dict[str, list[float]]]:
+    if benchmark.extract == "text":
+        return [float(matches(row["answer"], row["reference"])) for row in rows], {}
+    flexible = [float(matches_number(row["answer"], row["reference"])) for row in rows]
+    strict = [float(matches_number_strictly(row["answer"], row["reference"], row["language"])) for row in rows]
+    return flexible, {"accuracy_strict": strict}
+
+
+def _with(rows: Sequence[Row], scores: Sequence[float]) -> list[Row]:
+    return [row | {"score": score} for row, score in zip(rows, scores, strict=True)]
+
+
+def _rates(scores: Sequence[float]) -> Array:
+    return np.stack([np.asarray(scores, np.float64), np.ones(len(scores))], axis=1)
+
+
+def _row(benchmark: Benchmark, question: Row, answer: str, score: float | None = None) -> Row:
+    kept = {name: question[name] for name in ("id", "group", "language", "prompt", "reference")}
+    return kept | {"benchmark": benchmark.name, "answer": answer, "score": score}

@@ -1,0 +1,111 @@
+"""results.json: every figure with its interval, what the judge was, and whether the model has regressed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.common.records import Row
+from components.common.statistics import Figure, ratio
+from components.evaluation.answering import Answered
+from components.evaluation.behaviour import behaviour
+from components.evaluation.chrf import chrf_score
+from components.evaluation.exam import Exam
+from components.evaluation.pairwise import judge_answers
+from components.evaluation.regression import regressions
+from components.evaluation.results import Entry, entry, mean_entry
+from components.evaluation.settings import METRICS, Benchmark, Config
+
+#: What an opponent's role adds to a benchmark's name in results.json.
+SUFFIX = {"baseline": "", "previous": "_previous"}
+NO_OPPONENT = "No opponent was given, so no win-rate was measured: this model is the baseline."
+
+Judged = dict[tuple[str, str], list[Row]]
+
+
+def judge_all(config: Config, exam: Exam, answers: Mapping[str, Answered]) -> Judged:
+    """JUDGEMENT rows by benchmark and opponent's role."""
+    judged: Judged = {}
+    for benchmark in config.of_kind("pairwise"):
+        questions = exam.questions[benchmark.name]
+        mine = {row["id"]: row["answer"] for row in answers[benchmark.name].rows}
+        for role, opponent in exam.opponents.items():
+            theirs = {row["id"]: row["answer"] for row in opponent.to(benchmark.name, questions)}
+            rows = judge_answers(questions, mine, opponent.name, theirs, exam.judge)
+            judged[benchmark.name, role] = [row | {"benchmark": benchmark.name} for row in rows]
+    return judged
+
+
+def report(config: Config, exam: Exam, answers: Mapping[str, Answered], judged: Judged) -> dict[str, Any]:
+    """The content of results.json."""
+    entries: dict[str, Entry] = {}
+    for benchmark in config.benchmarks:
+        for role in exam.opponents if benchmark.kind == "pairwise" else ():
+            entries[benchmark.name + SUFFIX[role]] = _win_rate(config, benchmark, judged[benchmark.name, role])
+        if benchmark.kind != "pairwise":
+            entries[benchmark.name] = _figure(config, benchmark, answers[benchmark.name])
+    bootstrap = config.bootstrap.build()
+    written = [row for benchmark in config.of_kind("pairwise") for row in answers[benchmark.name].rows]
+    reasons = _reasons(config, exam, entries, written)
+    notes = [NO_OPPONENT] if config.of_kind("pairwise") and "baseline" not in exam.opponents else []
+    return {
+        "name": config.name,
+        "judge": exam.judge.name,
+        "regressed": bool(reasons),
+        "reasons": reasons,
+        "notes": notes,
+        "benchmarks": entries,
+        "behaviour": behaviour(written, bootstrap),
+    }
+
+
+def headlines(results: Mapping[str, Any]) -> dict[str, float | int | str]:
+    """The few figures by which runs are compared, under names that stay."""
+    metrics: dict[str, float | int | str] = {"regressed": int(results["regressed"])}
+    for name, figures in results["benchmarks"].items():
+        metrics[f"{name}/{figures['metric'].replace('++', 'pp')}"] = figures["value"]
+        if figures["kind"] == "pairwise":
+            metrics |= {f"{name}/low": figures["low"], f"{name}/high": figures["high"]}
+            if figures["unparsed"]:
+                metrics[f"{name}/unparsed"] = figures["unparsed"]
+    return metrics | {name: figures["value"] for name, figures in results["behaviour"].items()}
+
+
+def _win_rate(config: Config, benchmark: Benchmark, rows: Sequence[Row]) -> Entry:
+    outcomes = [row["outcome"] for row in rows]
+    swapped = sum(abs(row["first_order"] - row["second_order"]) == 1 for row in rows)
+    return (
+        _head(benchmark)
+        | {"opponent": rows[0]["opponent"]}
+        | mean_entry(outcomes, rows, config.bootstrap.build(), benchmark.average == "languages")
+        | {
+            "wins": sum(outcome > 0.5 for outcome in outcomes),
+            "ties": sum(outcome == 0.5 for outcome in outcomes),
+            "losses": sum(outcome < 0.5 for outcome in outcomes),
+            "order_decided": swapped,
+            "unparsed": sum(not row["parsed"] for row in rows),
+        }
+    )
+
+
+def _figure(config: Config, benchmark: Benchmark, answered: Answered) -> Entry:
+    figure: Figure = chrf_score if benchmark.kind == "chrf" else ratio
+    over_languages = benchmark.kind == "chrf" or benchmark.average == "languages"
+    bootstrap = config.bootstrap.build()
+    also = {
+        name: mean_entry(values, answered.rows, bootstrap, over_languages)["value"]
+        for name, values in answered.also.items()
+    }
+    return _head(benchmark) | entry(answered.statistics, figure, answered.rows, bootstrap, over_languages) | {"also": also}
+
+
+def _head(benchmark: Benchmark) -> Entry:
+    return {"kind": benchmark.kind, "metric": METRICS[benchmark.kind]}
+
+
+def _reasons(config: Config, exam: Exam, entries: Mapping[str, Entry], written: Sequence[Row]) -> list[str]:
+    previous = exam.opponents.get("previous")
+    if previous is None:
+        return []
+    names = [benchmark.name for benchmark in config.of_kind("pairwise")]
+    before = [row for name in names for row in previous.to(name, exam.questions[name])]
+    against = {name: entries[name + SUFFIX["previous"]] for name in names}
+    return regressions(against, written, before, config.regression, config.bootstrap.build())

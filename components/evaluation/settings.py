@@ -1,0 +1,133 @@
+"""What an evaluation can be told: the benchmarks, the judge, how answers are written, when a model has regressed."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from components.common.statistics import Bootstrap
+
+Kind = Literal["pairwise", "multiple_choice", "exact_match", "chrf"]
+GENERATIVE = ("pairwise", "exact_match", "chrf")
+
+METRICS: dict[str, str] = {
+    "pairwise": "win_rate",
+    "multiple_choice": "accuracy",
+    "exact_match": "accuracy",
+    "chrf": "chrf++",
+}
+
+
+class Settings(BaseModel):
+    """Frozen, and closed against misspelt fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Benchmark(Settings):
+    """One set of questions and how its answers become a figure.
+
+    ``chat`` (multiple choice only) puts the question into the model's chat template, otherwise it is plain text.
+    ``cloze`` (multiple choice only): the options complete the context, and what is scored is the reference after them.
+    ``normalise`` picks the option by log-likelihood per character instead of log-likelihood (lm-eval's acc_norm).
+    ``extract`` compares the whole answer, or the number in it (exact match only).
+    ``average`` counts every question the same, or every language the same; chrF++ is always a mean over languages.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    kind: Kind
+    chat: bool = True
+    cloze: bool = False
+    normalise: bool = False
+    extract: Literal["text", "number"] = "text"
+    average: Literal["questions", "languages"] = "questions"
+    max_new_tokens: int | None = Field(default=None, gt=0)
+
+
+class Generation(Settings):
+    """How answers are sampled; temperature 0 is greedy. ``max_new_tokens`` may be set per benchmark instead."""
+
+    max_new_tokens: int = Field(default=512, gt=0)
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    batch_size: int = Field(default=32, gt=0)
+    seed: int = 0
+
+
+class TruthJudgeSettings(Settings):
+    """Compare with the reference: the answer nearer to it by sentence chrF (0 to 100) wins, within ``tolerance`` ties."""
+
+    kind: Literal["truth"] = "truth"
+    tolerance: float = Field(default=0.01, ge=0)
+
+
+class EndpointJudgeSettings(Settings):
+    """Ask a language model behind an OpenAI-compatible endpoint; the key is read from the variable ``api_key_env``."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    url: str
+    model: str
+    api_key_env: str | None = None
+    max_new_tokens: int = Field(default=600, gt=0)
+    max_answer_characters: int = Field(default=12_000, gt=0)
+    concurrency: int = Field(default=8, gt=0)
+    seed: int = 0
+
+
+JudgeSettings = Annotated[TruthJudgeSettings | EndpointJudgeSettings, Field(discriminator="kind")]
+
+
+class BootstrapSettings(Settings):
+    """How intervals are drawn: see components/common/statistics.py."""
+
+    resamples: int = Field(default=1000, ge=100)
+    seed: int = 0
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+
+    def build(self) -> Bootstrap:
+        return Bootstrap(self.resamples, self.seed, self.confidence)
+
+
+class Regression(Settings):
+    """When a model counts as worse than the previous one; see components/evaluation/regression.py."""
+
+    length_factor: float = Field(default=1.5, gt=1)
+    consistency_drop: float = Field(default=0.0, ge=0, lt=1)
+
+
+def _by_name(value: Any) -> Any:
+    from components.evaluation.benchmarks import PUBLIC
+
+    if isinstance(value, str):
+        if value not in PUBLIC:
+            raise ValueError(
+                f"{value!r} is not a public benchmark ({', '.join(PUBLIC)}); give its name and kind as a mapping"
+            )
+        return PUBLIC[value].benchmark
+    return value
+
+
+#: A mapping of ``Benchmark``'s fields, or the name of a public benchmark.
+BenchmarkField = Annotated[Benchmark, BeforeValidator(_by_name)]
+
+
+class Config(Settings):
+    """``name`` is the evaluated step's; ``benchmarks`` are asked in this order, each from ``<name>.parquet``."""
+
+    name: str = Field(min_length=1)
+    benchmarks: tuple[BenchmarkField, ...] = Field(min_length=1)
+    judge: JudgeSettings = TruthJudgeSettings()
+    generation: Generation = Generation()
+    bootstrap: BootstrapSettings = BootstrapSettings()
+    regression: Regression = Regression()
+    choice_batch_size: int = Field(default=32, gt=0)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "Config":
+        names = [benchmark.name for benchmark in self.benchmarks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"benchmarks has a name twice: {', '.join(names)}")
+        return self
+
+    def of_kind(self, *kinds: str) -> list[Benchmark]:
+        """The benchmarks of these kinds, in order."""
+        return [benchmark for benchmark in self.benchmarks if benchmark.kind in kinds]

@@ -1,0 +1,170 @@
+"""Facts with one exact truth in 23 languages, read from the Unicode CLDR through Babel.
+
+A fact is a quantity (a date, a measure, a time difference, a sum of money) and the way a language writes it out.
+Which split a fact belongs to follows from a hash of (language, task, key), so splits never share one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cache
+from hashlib import sha256
+from typing import Literal, get_args
+
+from babel import Locale
+from babel.dates import format_date, format_timedelta
+from babel.numbers import format_currency
+from babel.units import format_unit
+
+from components.miniature.phrases import LANGUAGES, PHRASES
+
+__all__ = ["Fact", "Kind", "Split", "all_facts", "digest", "keys", "render", "split_of"]
+
+Split = Literal["training", "recipe", "development", "test"]
+Task = Literal["date", "unit", "relative", "currency", "weekday", "month"]
+Kind = Literal["date", "unit", "relative", "currency", "weekday", "month", "translation"]
+
+CLOSED: frozenset[str] = frozenset({"weekday", "month"})  # so few that no split could be held out
+SHARES: tuple[tuple[Split, int], ...] = (("training", 50), ("recipe", 80), ("development", 90), ("test", 100))
+YEARS = range(1990, 2030)
+UNITS = {
+    "length-centimeter": "cm",
+    "length-meter": "m",
+    "length-kilometer": "km",
+    "length-mile": "mi",
+    "length-foot": "ft",
+    "mass-gram": "g",
+    "mass-kilogram": "kg",
+    "mass-pound": "lb",
+    "volume-milliliter": "ml",
+    "volume-liter": "l",
+    "duration-second": "s",
+    "duration-minute": "min",
+    "duration-hour": "h",
+    "temperature-celsius": "°C",
+    "power-watt": "W",
+    "speed-kilometer-per-hour": "km/h",
+}
+TIMES = {"second": "s", "minute": "min", "hour": "h", "day": "d", "week": "wk", "month": "mo", "year": "y"}
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
+CURRENCIES = ("EUR", "USD", "GBP", "JPY", "CHF", "CNY", "INR", "BRL", "PLN", "TRY", "SEK", "KRW")
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One question with its true answer; ``translated`` ones ask for the English form in another language."""
+
+    language: str
+    task: Task
+    key: str
+    translated: bool
+    prompt: str
+    answer: str
+
+    @property
+    def kind(self) -> Kind:
+        """What a habit or a table distinguishes: the task, or ``translation``."""
+        return "translation" if self.translated else self.task
+
+    @property
+    def id(self) -> str:
+        """Unique name, such as ``date-2024-3-5-de``."""
+        return f"{self.group}-{self.language}{'-t' if self.translated else ''}"
+
+    @property
+    def group(self) -> str:
+        """Name of the quantity, the same in all languages."""
+        return f"{self.task}-{self.key.replace(' ', '-')}"
+
+
+def digest(*parts: object) -> int:
+    """A number that depends on nothing but the parts: the same in every process and on every machine."""
+    return int.from_bytes(sha256("|".join(map(str, parts)).encode()).digest()[:8], "big")
+
+
+def split_of(language: str, task: str, key: str) -> Split:
+    """The split of a fact; translated or not makes no difference, and closed sets are for training only."""
+    if task in CLOSED:
+        return "training"
+    place = digest(language, task, key) % 100
+    return next(split for split, end in SHARES if place < end)
+
+
+@cache
+def keys(task: Task) -> tuple[str, ...]:
+    """The quantities of a task: a thinned-out grid, the same for all languages, so that numbers recur in other company."""
+    if task == "date":
+        days = (date(year, 1, 1) + timedelta(days=n) for year in YEARS for n in range(365))
+        grid, keep = [f"{day.year} {day.month} {day.day}" for day in days], 24
+    elif task == "unit":
+        grid, keep = [f"{n} {unit}" for unit in UNITS for n in range(1, 100)], 4
+    elif task == "relative":
+        grid, keep = [f"{sign}{n} {unit}" for unit in TIMES for sign in "+-" for n in range(1, 31)], 2
+    elif task == "currency":
+        grid, keep = [f"{n} {code}" for code in CURRENCIES for n in range(1, 100)], 4
+    else:
+        return tuple(str(n) for n in range(1, 8 if task == "weekday" else 13))
+    return tuple(key for key in grid if digest(task, key) % keep == 0)
+
+
+@cache
+def render(language: str, task: Task, key: str) -> str | None:
+    """How the language writes the quantity, or None where CLDR has no words of its own for it."""
+    text = _write(Locale.parse(language), task, key.split())
+    if text is None or (task in ("unit", "currency") and key.split()[1] in text):
+        return None
+    return " ".join(text.split())  # CLDR's no-break spaces become plain ones
+
+
+def _write(locale: Locale, task: Task, parts: list[str]) -> str | None:
+    match task:
+        case "date":
+            return format_date(date(*map(int, parts)), "long", locale)
+        case "unit":
+            return format_unit(int(parts[0]), parts[1], "long", locale=locale)
+        case "relative":
+            span = timedelta(seconds=int(parts[0]) * SECONDS[parts[1]])
+            # An unreachable threshold makes Babel keep the unit that was asked for.
+            return format_timedelta(span, parts[1], threshold=1e12, add_direction=True, locale=locale)  # type: ignore[arg-type]
+        case "currency":
+            return format_currency(
+                int(parts[0]), parts[1], "#,##0", locale, currency_digits=False, format_type="name"
+            )
+        case "weekday":
+            return locale.days["format"]["wide"][int(parts[0]) - 1]
+        case "month":
+            return locale.months["format"]["wide"][int(parts[0])]
+
+
+def _symbols(task: Task, key: str) -> str:
+    """The quantity as the prompt shows it: digits and international symbols."""
+    if task == "unit":
+        number, unit = key.split()
+        return f"{number} {UNITS[unit]}"
+    if task == "relative":
+        number, unit = key.split()
+        return f"{number} {TIMES[unit]}"
+    return key
+
+
+def _prompt(language: str, task: Task, key: str, translated: bool) -> str:
+    phrases = PHRASES[language]
+    if task in CLOSED:
+        return getattr(phrases, task).format(key)
+    field = "translation" if translated else "amount" if task in ("unit", "currency") else task
+    paraphrase = digest("paraphrase", language, task, key) % 2
+    shown = render("en", task, key) if translated else _symbols(task, key)
+    return getattr(phrases, field)[paraphrase].format(shown)
+
+
+def all_facts(languages: tuple[str, ...] = LANGUAGES) -> Iterator[Fact]:
+    """Every fact of the languages, in a fixed order; every second one also as a translation from English."""
+    for language in languages:
+        for task in get_args(Task):
+            for key in keys(task):
+                answer = render(language, task, key)
+                if answer is None:
+                    continue
+                yield Fact(language, task, key, False, _prompt(language, task, key, False), answer)
+                if task not in CLOSED and language != "en" and digest("translated", language, task, key) % 2 == 0:
+                    yield Fact(language, task, key, True, _prompt(language, task, key, True), answer)

@@ -1,0 +1,38 @@
+"""The KFP shell of the promotion stage: see task.py for what it does."""
+
+from kfp import dsl
+
+from components.common.shell import SHELL
+
+
+@dsl.component(**SHELL)
+def gate(
+    name: str, code: str, configuration: str, evaluation: dsl.Input[dsl.Metrics], decision: dsl.Output[dsl.Metrics]
+) -> None:
+    """Decide by rules whether a model may be promoted."""
+    from components.common.execution import execute
+
+    execute("promotion", name, code, configuration, {"evaluation": evaluation}, decision)
+
+
+@dsl.component(**SHELL)
+def accept(
+    name: str, code: str, configuration: str, before: dsl.Input[dsl.Model], after: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Metrics], accepted: dsl.Output[dsl.Model],
+) -> None:  # fmt: skip
+    """Hand on the model after a round, or the one before it where the round regressed."""
+    from components.common.execution import execute
+
+    execute("promotion", name, code, configuration, {"models": [before, after], "evaluation": evaluation}, accepted)
+
+
+@dsl.component(**SHELL)
+def register(
+    name: str, code: str, configuration: str, model: dsl.Input[dsl.Model], gate: dsl.Input[dsl.Metrics],
+    evaluation: dsl.Input[dsl.Metrics], registration: dsl.Output[dsl.Artifact],
+) -> None:  # fmt: skip
+    """Register a model that passed the gate, with its lineage, and move the alias."""
+    from components.common.execution import execute
+
+    inputs = {"model": model, "gate": gate, "evaluation": evaluation}
+    execute("promotion", name, code, configuration, inputs, registration)

@@ -1,0 +1,51 @@
+"""The mean of the last weights of one run (checkpoint averaging, as in Izmailov et al. 2018, arXiv 1803.05407)."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from components.common.errors import BadInput
+from components.common.training_loop import full_weights
+
+
+class Snapshots(TrainerCallback):
+    """Keeps the weights at ``count`` - 1 points, ``spacing`` steps apart, before the end; ``average`` adds the end itself.
+
+    They lie on disk, so a resumed run averages the same weights as an uninterrupted one.
+    """
+
+    def __init__(self, trainer: Trainer, folder: Path, steps: int, count: int, spacing: int) -> None:
+        if (count - 1) * spacing >= steps:
+            raise BadInput(
+                f"average_checkpoints {count} with snapshot_steps {spacing} needs more than {(count - 1) * spacing} steps, "
+                f"the run has {steps}; lower one of them."
+            )
+        self.trainer = trainer
+        self.files = {steps - back * spacing: folder / f"snapshot-{back}.safetensors" for back in range(1, count)}
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        path = self.files.get(state.global_step)
+        if path is None:
+            return
+        weights = full_weights(self.trainer)
+        if state.is_world_process_zero:
+            temporary = path.with_suffix(".part")
+            save_file({name: tensor.clone().cpu().contiguous() for name, tensor in weights.items()}, temporary)
+            with temporary.open("rb") as file:
+                os.fsync(file)
+            temporary.rename(path)
+
+    def average(self) -> dict[str, torch.Tensor]:
+        """The mean of the snapshots and the present weights, in float32, tensor by tensor."""
+        weights = full_weights(self.trainer)
+        if not self.files or not self.trainer.is_world_process_zero():
+            return weights
+        total = {name: tensor.float().cpu() for name, tensor in weights.items()}
+        for path in self.files.values():
+            for name, tensor in load_file(path).items():
+                total[name] = total[name] + tensor.float()
+        return {name: tensor / (len(self.files) + 1) for name, tensor in total.items()}

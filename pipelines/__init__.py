@@ -1,0 +1,1 @@
+"""Wiring only: the recipe, the graph and the commands."""

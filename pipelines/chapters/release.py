@@ -1,0 +1,41 @@
+"""Chapter 7: the gate, the report, the registry and the endpoint."""
+
+from collections.abc import Mapping
+
+from kfp import dsl
+
+from components.deployment.component import deployment
+from components.promotion.component import gate, register
+from components.reporting.component import reporting
+from components.reporting.task import Config as Report
+from pipelines.chapters.story import Story
+from pipelines.graph import Channel, Graph, identifier, slots
+
+
+def write(graph: Graph, story: Story) -> None:
+    """Whatever the gate decides, the report is written; only a model that passes is registered and deployed."""
+    results = {f"results_{identifier(name)}": result for name, result in story.results.items()}
+    drift = {f"samples_{number}": samples for number, samples in enumerate(story.drift, 1)}
+    inputs = {"model": story.made["policy"], "examples": story.made["examples"], **results, **drift}
+    outputs: dict[str, type] = {"report": dsl.HTML, "endpoint": dsl.Artifact}
+
+    def body(model: Channel, examples: Channel, **made: Channel) -> Mapping[str, Channel]:
+        """The gate, the report, the registry and the endpoint."""
+        recipe, machine = graph.recipe, graph.recipe.resources.data
+        final = made["results_final"]
+        decision = graph.step(gate, "gate", recipe.gate, machine, evaluation=final)
+        steps = slots("step", [made[name] for name in results])
+        samples = slots("drift", [made[name] for name in drift])
+        config = Report(recipe=recipe.name, title=recipe.description, steps=list(story.results))
+        report = graph.step(
+            reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples
+        )
+        version = graph.step(
+            register, "register", recipe.registry, machine, model=model, gate=decision, evaluation=final
+        )
+        served = graph.step(
+            deployment, "deploy", recipe.deployment, recipe.resources.sampling, model=model, registration=version
+        )
+        return {"report": report, "endpoint": served}
+
+    story.made |= graph.chapter("release", inputs, outputs, body)

@@ -1,0 +1,30 @@
+"""The process that runs the graph under kfp.local: ``python -m pipelines.engine RUN_FOLDER CHAPTER``."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from kfp import local
+
+from pipelines.expanse import build
+from pipelines.recipe import Recipe
+
+
+def main(folder: Path, until: str) -> None:
+    """Build the recipe's graph and run it; raises RuntimeError when a step fails."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    recipe = Recipe.model_validate_json((folder / "recipe.json").read_text(encoding="utf-8"))
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), raise_on_error=True)
+    build(recipe, lambda task, machine: None, until)()
+
+
+def _end_with_parent() -> None:
+    """Wait until the run that started us is gone, then end with every step that is still at work."""
+    sys.stdin.read()
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,51 @@
+"""The one pipeline: the same graph for every recipe.
+
+The root tells the story in about ten chapters; loops over teachers, clusters and rounds are unrolled while it is built.
+"""
+
+from types import ModuleType
+from typing import Any
+
+from kfp import dsl
+
+from pipelines.chapters import arbitrage, evaluation, offline, online, release, sft, sources
+from pipelines.chapters.story import Story
+from pipelines.graph import Dress, Graph
+from pipelines.recipe import Recipe
+from pipelines.resources import Machine
+
+CHAPTERS: dict[str, ModuleType] = {
+    "sources": sources,
+    "arbitrage": arbitrage,
+    "sft": sft,
+    "offline": offline,
+    "online": online,
+    "evaluation": evaluation,
+    "release": release,
+}
+
+
+def build(recipe: Recipe, dress: Dress, until: str = "release") -> Any:
+    """The recipe's pipeline as a KFP graph component, up to and including the chapter ``until``."""
+    names = list(CHAPTERS)
+    graph = Graph(recipe, dress)
+
+    @dsl.pipeline(name=f"expanse-{recipe.name}", description=recipe.description)
+    def expanse() -> None:
+        story = Story()
+        for name in names[: names.index(until) + 1]:
+            CHAPTERS[name].write(graph, story)
+
+    return expanse
+
+
+def count_steps(recipe: Recipe, until: str = "release") -> int:
+    """How many tasks the recipe's graph has."""
+    count = 0
+
+    def dress(task: dsl.PipelineTask, machine: Machine) -> None:
+        nonlocal count
+        count += 1
+
+    build(recipe, dress, until)
+    return count
