@@ -147,7 +147,9 @@ def full_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
     return weights
 
 
-def save_model(trainer: Trainer, weights: dict[str, torch.Tensor], dtype: torch.dtype, source: Path, output: Path) -> None:
+def save_model(
+    trainer: Trainer, weights: dict[str, torch.Tensor], dtype: torch.dtype, source: Path, output: Path
+) -> None:
     """Write ``weights`` as ``dtype`` into ``output``, with every other file of the model folder that training started from."""
     if not trainer.is_world_process_zero():
         return
@@ -178,5 +180,3 @@ def exhaustion_explained(folder: Path) -> Iterator[None]:
 
 def _diverged(learning_rate: float, what: str) -> BadInput:
     return BadInput(f"Training diverged ({what}); nothing was saved. Lower learning_rate (now {learning_rate:g}).")
-
-

@@ -8,7 +8,7 @@ import re
 from random import Random
 from typing import Literal, get_args
 
-from components.miniature.facts import CLOSED, CURRENCIES, TIMES, UNITS, Fact, render
+from components.miniature.facts import CLOSED, CURRENCIES, NUMBERS, TIMES, UNITS, YEARS, Fact, render
 from components.miniature.phrases import PHRASES
 
 __all__ = ["FAULTS", "Fault", "apply_fault", "foreign_form", "garbled", "wrong_fact"]
@@ -75,14 +75,14 @@ def _neighbour(fact: Fact, rng: Random) -> str:
     parts = fact.key.split()
     place = rng.randrange(len(parts))
     if fact.task == "date":
-        parts[place] = str((rng.randint(1990, 2029), rng.randint(1, 12), rng.randint(1, 28))[place])
+        parts[place] = str((rng.choice(YEARS), rng.randint(1, 12), rng.randint(1, 28))[place])
         parts[2] = str(min(28, int(parts[2])))
     elif place == 1:
         parts[1] = rng.choice(list({"unit": UNITS, "relative": TIMES, "currency": dict.fromkeys(CURRENCIES)}[fact.task]))
     elif fact.task == "relative":
-        parts[0] = f"{rng.choice('+-')}{rng.randint(1, 30)}"
+        parts[0] = f"{rng.choice('+-')}{rng.choice(NUMBERS)}"
     else:
-        parts[0] = str(rng.randint(1, 99))
+        parts[0] = str(rng.choice(NUMBERS))
     return " ".join(parts)
 
 

@@ -50,5 +50,3 @@ def build_trainer(
     return Trainer(
         model=model, args=SFTConfig(**arguments), train_dataset=Dataset.from_list(rows), processing_class=tokenizer
     )
-
-

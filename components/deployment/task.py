@@ -1,0 +1,70 @@
+"""Deploy the registered model, probe it in every language, and keep the transcript."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.common.artifacts import MANIFEST, read_manifest
+from components.common.errors import BadInput
+from components.common.inputs import Inputs, one, optional
+from components.deployment.backend import Backend, LocalBackend
+from components.deployment.probes import Probe, probe
+
+RESULT = "deployment.json"
+
+
+class Config(BaseModel):
+    """``mode`` "local" is the predictor on this machine's loopback, up for the probes only. Times are in seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Literal["local"] = "local"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = "aya"
+    probes: Annotated[tuple[Probe, ...], Field(min_length=1)]
+    max_tokens: Annotated[int, Field(ge=1)] = 64
+    ready_seconds: Annotated[float, Field(gt=0)] = 300.0
+    answer_seconds: Annotated[float, Field(gt=0)] = 120.0
+
+
+def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:
+    """Write deployment.json: the transcript of the probes, or why nothing was deployed.
+
+    Raises BadInput when the predictor refuses the model or answers wrongly, Transient when it does not come up in time.
+    """
+    refusal = _refusal(optional(inputs, "registration"))
+    if refusal is not None:
+        _write(output, {"deployed": False, "reason": refusal})
+        return {"deployed": 0, "reason": refusal}
+    model = one(inputs, "model")
+    with _backend(config).deployed(model, config.name) as url:
+        transcript = probe(url, config.name, config.probes, config.max_tokens, config.answer_seconds)
+    served = {"name": config.name, "digest": read_manifest(model).digest if (model / MANIFEST).exists() else None}
+    _write(output, {"deployed": True, "mode": config.mode, "model": served, "transcript": transcript})
+    empty = sum(not entry["answer"].strip() for entry in transcript)
+    return {"deployed": 1, "exchanges": len(transcript), "empty_answers": empty}
+
+
+def _backend(config: Config) -> Backend:
+    return LocalBackend(config.ready_seconds)
+
+
+def _refusal(registration: Path | None) -> str | None:
+    """Why the registry did not take the model, or None when it did or was not asked."""
+    if registration is None:
+        return None
+    path = registration / "registration.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        registered, reason = document["registered"], document.get("reason") or "the registry gave no reason"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} does not say whether the model is registered ({error}); run the promotion again.") from error
+    if not isinstance(registered, bool):
+        raise BadInput(f"{path}: registered must be true or false, it is {registered!r}; run the promotion again.")
+    return None if registered else f"The model is not registered: {reason}"
+
+
+def _write(output: Path, document: dict[str, Any]) -> None:
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False)
+    (output / RESULT).write_text(text + "\n", encoding="utf-8")

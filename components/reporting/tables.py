@@ -1,0 +1,164 @@
+"""The tables: every benchmark of every step, languages by steps, and the two machine-readable forms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.common.languages import LANGUAGES
+from components.reporting.charts import shade
+from components.reporting.figures import EVEN, PREVIOUS, Figure, Step
+from components.reporting.words import interval, metric_name, number
+
+REACH = {"win_rate": 0.3, "chrf++": 20.0}  # the distance from neutral that gets the strongest shade
+DEFAULT_REACH = 0.3
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``state`` says whether the figure is above or below the first step's beyond doubt; ``best`` marks the column's best."""
+
+    text: str
+    span: str = ""
+    state: str = "even"
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """``columns`` are (name, metric)."""
+
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[tuple[Step, Sequence[Cell]]]
+
+
+@dataclass(frozen=True)
+class HeatCell:
+    """``sure``: the whole interval lies on one side of neutral."""
+
+    text: str
+    shade: int
+    sure: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Languages by steps for one benchmark."""
+
+    benchmark: str
+    metric: str
+    neutral: str
+    steps: Sequence[Step]
+    rows: Sequence[tuple[str, str, Sequence[HeatCell | None]]]
+
+
+def benchmark_table(steps: Sequence[Step]) -> Table:
+    """Every benchmark against its interval; head-to-heads are in the ladder and left out here."""
+    names = list(dict.fromkeys(name for step in steps for name in step.benchmarks if not name.endswith(PREVIOUS)))
+    return _table(steps, names, [step.benchmarks for step in steps], higher_is_better=True)
+
+
+def behaviour_table(steps: Sequence[Step]) -> Table:
+    """Language consistency, length and truncation; what is best depends, so nothing is marked."""
+    names = list(dict.fromkeys(name for step in steps for name in step.behaviour))
+    return _table(steps, names, [step.behaviour for step in steps], higher_is_better=False)
+
+
+def heat_maps(steps: Sequence[Step], headline: str, languages: Sequence[str]) -> list[HeatMap]:
+    """The headline benchmark first, then every other one that was measured per language."""
+    names = list(dict.fromkeys([headline, *(name for step in steps for name in step.benchmarks)]))
+    maps = [_heat_map(steps, name, languages) for name in names if not name.endswith(PREVIOUS)]
+    return [each for each in maps if each is not None]
+
+
+def summary(steps: Sequence[Step], headline: str) -> list[dict[str, Any]]:
+    """One entry per step: its win-rate with interval (null for the baseline itself) and every other figure."""
+    entries = []
+    for step in steps:
+        figure = step.win_rate(headline)
+        ends = {"win_rate": None, "low": None, "high": None}
+        if figure:
+            ends = {"win_rate": figure.value, "low": figure.low, "high": figure.high}
+        metrics = {f"{name}/{each.metric}": each.value for name, each in step.benchmarks.items()}
+        metrics |= {name: each.value for name, each in step.behaviour.items()}
+        entries.append({"name": step.name, **ends, "metrics": metrics})
+    return entries
+
+
+def text_table(steps: Sequence[Step], headline: str) -> str:
+    """The steps as plain text, one line each."""
+    others = [name for name in benchmark_table(steps).columns if name[0] != headline]
+    head = ["step", "win-rate (95 %)", "against the one before", *(f"{name} {metric}" for name, metric in others)]
+    lines = [head]
+    for step in steps:
+        figures = [step.win_rate(headline), None if step.control else step.head_to_head(headline)]
+        figures += [step.benchmarks.get(name) for name, _ in others]
+        lines.append([step.label, *(_plain(figure) for figure in figures)])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    lines.insert(1, ["-" * width for width in widths])
+    text = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    return "\n".join(text) + "\n"
+
+
+def _plain(figure: Figure | None) -> str:
+    return f"{number(figure, figure.value)} ({interval(figure)})".replace(" %", "%") if figure else "-"
+
+
+def _table(steps: Sequence[Step], names: Sequence[str], figures: Sequence[Any], higher_is_better: bool) -> Table:
+    columns = []
+    cells: list[list[Cell]] = [[] for _ in steps]
+    for name in names:
+        column: list[Figure | None] = [each.get(name) for each in figures]
+        measured = [figure.value for figure in column if figure]
+        columns.append((name.replace("_", " "), metric_name(next(figure.metric for figure in column if figure))))
+        for row, figure in zip(cells, column, strict=True):
+            best = higher_is_better and figure is not None and len(measured) > 1 and figure.value == max(measured)
+            row.append(_cell(figure, column[0], best) if figure else Cell("–"))
+    return Table(columns, list(zip(steps, cells, strict=True)))
+
+
+def _cell(figure: Figure, first: Figure | None, best: bool) -> Cell:
+    state = "even"
+    if figure.metric == "win_rate":
+        state = figure.against(EVEN)
+    elif first is not None and figure is not first and figure.metric != "mean_length":
+        state = "gain" if figure.low > first.high else "loss" if figure.high < first.low else "even"
+    return Cell(number(figure, figure.value), interval(figure), state, best)
+
+
+def _heat_map(steps: Sequence[Step], name: str, languages: Sequence[str]) -> HeatMap | None:
+    shown = [step for step in steps if name in step.benchmarks and step.benchmarks[name].languages]
+    codes = {code for step in shown for code in step.benchmarks[name].languages}
+    ordered = [code for code in languages if code in codes] + sorted(codes - set(languages))
+    if not ordered:
+        return None
+    metric = shown[0].benchmarks[name].metric
+    pairwise = metric == "win_rate"
+    first = shown[0].benchmarks[name].languages
+    rows = []
+    for code in ordered:
+        base = EVEN if pairwise else first[code].value if code in first else None
+        cells = [_heat_cell(step, step.benchmarks[name].languages.get(code), base, code) for step in shown]
+        rows.append((code, language_name(code), cells))
+    neutral = "50 %" if pairwise else shown[0].label
+    return HeatMap(name.replace("_", " "), metric_name(metric), neutral, shown, rows)
+
+
+def _heat_cell(step: Step, figure: Figure | None, neutral: float | None, code: str) -> HeatCell | None:
+    if figure is None:
+        return None
+    text = number(figure, figure.value)
+    title = f"{step.label}, {language_name(code)}: {text}, 95 % interval {interval(figure)}, {figure.n} questions"
+    if neutral is None:
+        return HeatCell(_short(figure), 0, False, title)
+    reach = REACH.get(figure.metric, DEFAULT_REACH)
+    return HeatCell(_short(figure), shade(figure.value, neutral, reach), figure.against(neutral) != "even", title)
+
+
+def _short(figure: Figure) -> str:
+    return f"{100 * figure.value if figure.is_rate else figure.value:.0f}"
+
+
+def language_name(code: str) -> str:
+    """The English name of a language, or its code."""
+    return LANGUAGES[code].name if code in LANGUAGES else code

@@ -1,0 +1,96 @@
+"""What the figures say, in sentences that a reader can check against them."""
+
+from collections.abc import Sequence
+
+from components.reporting.figures import EVEN, Figure, Step
+
+
+def number(figure: Figure, value: float) -> str:
+    """A value in its own unit: a percentage, a chrF++ score, or characters."""
+    if figure.is_rate:
+        return f"{100 * value:.1f} %"
+    return f"{value:.0f}" if figure.metric == "mean_length" else f"{value:.1f}"
+
+
+def interval(figure: Figure) -> str:
+    """ "58.0 to 64.0 %", or without the sign for what is no rate."""
+    low, high = number(figure, figure.low), number(figure, figure.high)
+    return f"{low.removesuffix(' %')} to {high}"
+
+
+def metric_name(metric: str) -> str:
+    """A metric as readers call it."""
+    return {"win_rate": "win-rate", "chrf++": "chrF++", "mean_length": "mean length"}.get(metric, metric.replace("_", " "))
+
+
+def ladder(steps: Sequence[Step]) -> list[Step]:
+    """The recipe's own steps, without controls and baselines."""
+    return [step for step in steps if not step.control]
+
+
+def headline(steps: Sequence[Step], benchmark: str) -> str:
+    """What the whole run gained, in one sentence."""
+    rungs = ladder(steps)
+    if not rungs:
+        return "Only comparisons were evaluated, so there is no gain to report."
+    first, last = rungs[0], rungs[-1]
+    figure = last.win_rate(benchmark)
+    if first is last or figure is None:
+        return f"{last.label} was evaluated, but not head to head against a baseline."
+    opponent = _label(steps, figure.opponent) or "the baseline"
+    won, span = number(figure, figure.value), interval(figure)
+    verdict = figure.against(EVEN)
+    if verdict == "gain":
+        return f"{last.label} wins {won} of comparisons against {opponent} (95 % interval {span})."
+    if verdict == "loss":
+        return f"{last.label} loses to {opponent}: it wins only {won} of comparisons (95 % interval {span})."
+    return f"No clear gain: {last.label} wins {won} against {opponent}, and the interval {span} includes one half."
+
+
+def step_sentence(steps: Sequence[Step], index: int, benchmark: str) -> str:
+    """What this step did to the one before it, by their head-to-head."""
+    step = steps[index]
+    before = steps[index - 1] if index else None
+    figure = step.head_to_head(benchmark)
+    if step.control:
+        return _control_sentence(steps, step, benchmark)
+    if before is not None and step.model_digest and step.model_digest == before.model_digest:
+        return f"Nothing changed: this is the model of {before.label}, since the loop had stopped or the step had no data."
+    sentence = _gain_sentence(steps, figure) if figure else _without_head_to_head(index)
+    return f"{sentence} Stopped here: {' '.join(step.reasons)}" if step.regressed else sentence
+
+
+def languages_sentence(step: Step, benchmark: str) -> str:
+    """In how many languages the win-rate lies above and below one half beyond doubt."""
+    figure = step.win_rate(benchmark)
+    if figure is None or not figure.languages:
+        return ""
+    verdicts = [each.against(EVEN) for each in figure.languages.values()]
+    better, worse, total = verdicts.count("gain"), verdicts.count("loss"), len(verdicts)
+    return f"{better} of {total} languages better beyond doubt, {worse} worse, {total - better - worse} undecided"
+
+
+def _gain_sentence(steps: Sequence[Step], figure: Figure) -> str:
+    opponent, span = _label(steps, figure.opponent) or "the step before", interval(figure)
+    verdict = figure.against(EVEN)
+    if verdict == "gain":
+        return f"Gains on {opponent}: preferred in {number(figure, figure.value)}."
+    if verdict == "loss":
+        return f"Loses to {opponent}: preferred in only {number(figure, figure.value)}."
+    return f"No clear gain on {opponent}: {span} includes one half."
+
+
+def _control_sentence(steps: Sequence[Step], step: Step, benchmark: str) -> str:
+    figure = step.win_rate(benchmark)
+    if figure is None:
+        return "For comparison; not judged head to head."
+    verdict = {"gain": "better than", "loss": "worse than", "even": "level with"}[figure.against(EVEN)]
+    return f"For comparison, not a step of the recipe: {verdict} {_label(steps, figure.opponent) or 'the baseline'}."
+
+
+def _without_head_to_head(index: int) -> str:
+    return "Not compared head to head with the step before." if index else "Where the recipe starts."
+
+
+def _label(steps: Sequence[Step], name: str) -> str:
+    return next((step.label for step in steps if step.name == name), name)

@@ -1,0 +1,69 @@
+"""The compiled graph: valid, readable, and the same for every recipe."""
+
+import functools
+from pathlib import Path
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from pipelines.compiling import compile_recipe
+from pipelines.loading import load_recipe
+
+RECIPES = ["mini", "8b", "32b"]
+CHAPTERS = {
+    "sources", "arbitrage", "sft", "offline-preference", "round-1", "round-2", "round-3", "evaluation", "release",
+}  # fmt: skip
+
+
+@functools.cache
+def compiled(name: str, folder: Path) -> dict:
+    path = folder / f"{name}.yaml"
+    compile_recipe(load_recipe(name), path)
+    return next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_intermediate_representation_parses_strictly(name, folder):
+    spec = json_format.ParseDict(compiled(name, folder), pipeline_spec_pb2.PipelineSpec(), ignore_unknown_fields=False)
+    assert spec.pipeline_info.name == f"expanse-{name}"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_root_tells_the_story_in_chapters(name, folder):
+    tasks = compiled(name, folder)["root"]["dag"]["tasks"]
+    assert {task["taskInfo"]["name"] for task in tasks.values()} == CHAPTERS
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_tasks_carry_names_that_a_person_recognises(name, folder):
+    recipe = load_recipe(name)
+    names = task_names(compiled(name, folder))
+    assert len(names) == len(set(names))
+    assert {f"generate-{teacher.name}" for teacher in recipe.teachers} <= set(names)
+    assert {f"sft-{cluster}" for cluster in recipe.clusters} <= set(names)
+    assert {"merge-sft", "merge-offline", "merge-round-3", "evaluate-final", "gate", "register", "deploy"} <= set(names)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_outputs_are_typed_artifacts_and_the_object_stays_small(name, folder):
+    spec = compiled(name, folder)
+    kinds = {
+        artifact["artifactType"]["schemaTitle"]
+        for component in spec["components"].values()
+        for artifact in component.get("outputDefinitions", {}).get("artifacts", {}).values()
+    }
+    assert {"system.Dataset", "system.Model", "system.Metrics", "system.HTML"} <= kinds
+    assert len(yaml.safe_dump(spec)) < 700_000  # Argo keeps it in one object of at most 1.5 MB, status included
+
+
+def task_names(spec: dict) -> list[str]:
+    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+    names = [task["taskInfo"]["name"] for dag in dags for task in dag["tasks"].values()]
+    return [name for name in names if name not in CHAPTERS]
