@@ -34,7 +34,9 @@ class Graph:
         return f"{self.recipe.name}@{self.recipe.digest[:12]}"
 
     def step(self, shell: Any, name: str, config: BaseModel, machine: Machine, **inputs: Channel | None) -> Channel:
-        """One task called ``name``; returns its single output."""
+        """One task called ``name``; returns its single output. Its seed is the recipe's plus its own."""
+        if "seed" in type(config).model_fields:
+            config = config.model_copy(update={"seed": self.recipe.seed + config.seed})  # type: ignore[attr-defined]
         stage = shell.python_func.__module__.split(".")[1]
         configuration = canonical_json(config.model_dump(mode="json"))
         given = {key: value for key, value in inputs.items() if value is not None}

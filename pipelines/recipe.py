@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from components.arbitrage.task import Config as Arbitrage
+from components.benchmarks.task import Config as Benchmarks
 from components.common.canonical import digest
 from components.common.languages import LANGUAGES
 from components.deployment.task import Config as Deployment
@@ -130,6 +131,7 @@ class Recipe(Section):
     merging: Merging
     offline: Offline
     online: Online
+    benchmarks: Benchmarks | None = None
     evaluation: Evaluation
     baselines: list[Baseline] = Field(default=[], max_length=5)
     gate: Promotion
@@ -163,7 +165,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _weights(self) -> "Recipe":
         weights = self.merging.weights
-        if isinstance(weights, list) and len(weights) != len(self.clusters):
+        if not isinstance(weights, str) and len(weights) != len(self.clusters):
             raise ValueError(
                 f"merging.weights: {len(weights)} weights for {len(self.clusters)} clusters; give one weight per cluster"
             )
@@ -191,6 +193,12 @@ class Recipe(Section):
             raise ValueError("miniature: a model has the source 'miniature'; add the section that builds it")
         if self.miniature is not None:
             _subset("teachers", tiny, self.miniature.teachers, "the teachers that miniature.teachers builds")
+        return self
+
+    @model_validator(mode="after")
+    def _questions(self) -> "Recipe":
+        if self.miniature is None and self.benchmarks is None:
+            raise ValueError("benchmarks: name the data sets to evaluate on; only the miniature brings its own questions")
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,9 @@
-"""Rows of unequal length that decode together: continuous batching over a left-padded key-value cache."""
+"""Continuous batching: rows of unequal length and age that decode together, and come and go at any step."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from components.common.decoding import Decoder
 
 if TYPE_CHECKING:
     import torch
@@ -9,81 +11,34 @@ if TYPE_CHECKING:
 Tokens = tuple[int, ...]
 
 
-class Batch:
-    """The key-value cache of the rows in hand.
+class Batch(Decoder):
+    """A decoder whose rows may join later: the narrower cache is padded on its left to the width of the other.
 
-    ``_mask`` (rows, width) says which columns of a row are real; a row's tokens lie at its right end, so rows of
-    different ages share the newest column. Positions count real columns only, so padding changes no answer.
+    A row's tokens lie at its right end, so all rows share the newest column.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._cache: Any = None
-        self._mask: torch.Tensor | None = None
-
     def add(self, prompts: Sequence[Tokens]) -> "torch.Tensor":
-        """Prefill new rows, behind the present ones; returns their next-token logits (new rows, vocabulary).
-
-        Equal prompts are computed once.
-        """
-        import torch
-        from transformers import DynamicCache
-
-        unique = list(dict.fromkeys(prompts))
-        width = max(map(len, unique))
-        padding = [width - len(prompt) for prompt in unique]
-        ids = [[0] * missing + list(prompt) for missing, prompt in zip(padding, unique, strict=True)]
-        mask = [[0] * missing + [1] * (width - missing) for missing in padding]
-        device = self._model.device
-        real, rows = torch.tensor(mask, device=device), [unique.index(prompt) for prompt in prompts]
-        cache = DynamicCache()
-        logits = self._forward(torch.tensor(ids, device=device), real, cache)
-        for layer in cache.layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
-        self._join(cache, real[rows])
-        return logits[rows]
-
-    def step(self, tokens: Sequence[int]) -> "torch.Tensor":
-        """Append one token to every row; returns the next-token logits (rows, vocabulary)."""
+        """Prefill new rows, behind the present ones; returns their next-token logits (new rows, vocabulary)."""
         import torch
 
-        assert self._mask is not None
-        self._mask = torch.nn.functional.pad(self._mask, (0, 1), value=1)
-        return self._forward(torch.tensor(tokens, device=self._model.device)[:, None], self._mask, self._cache)
-
-    def keep(self, rows: Sequence[int]) -> None:
-        """Drop every row but ``rows``, and the columns that none of them needs."""
-        if not rows or self._mask is None:
-            self._cache = self._mask = None
-            return
-        mask = self._mask[list(rows)]
-        first = int(mask.argmax(dim=1).min())
-        self._mask = mask[:, first:]
-        for layer in self._cache.layers:
-            layer.keys, layer.values = (each[list(rows), :, first:] for each in (layer.keys, layer.values))
-
-    def _forward(self, ids: "torch.Tensor", mask: "torch.Tensor", cache: Any) -> "torch.Tensor":
-        import torch
-
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        with torch.inference_mode():
-            output = self._model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
-            )
-        logits: torch.Tensor = output.logits[:, -1].float()
+        new = Batch(self._model)
+        logits = new.start(prompts, 0)
+        if self._mask is None:
+            self._cache, self._mask = new._cache, new._mask
+            return logits
+        width = max(self._mask.shape[1], new._mask.shape[1])
+        for ours, theirs in zip(self._cache.layers, new._cache.layers, strict=True):
+            ours.keys = torch.cat([_widen(ours.keys, width, 2), _widen(theirs.keys, width, 2)])
+            ours.values = torch.cat([_widen(ours.values, width, 2), _widen(theirs.values, width, 2)])
+        self._mask = torch.cat([_widen(self._mask, width, 1), _widen(new._mask, width, 1)])
         return logits
 
-    def _join(self, cache: Any, mask: "torch.Tensor") -> None:
-        import torch
-
-        if self._mask is None:
-            self._cache, self._mask = cache, mask
-            return
-        width = max(self._mask.shape[1], mask.shape[1])
-        for ours, new in zip(self._cache.layers, cache.layers, strict=True):
-            ours.keys = torch.cat([_widen(ours.keys, width, 2), _widen(new.keys, width, 2)])
-            ours.values = torch.cat([_widen(ours.values, width, 2), _widen(new.values, width, 2)])
-        self._mask = torch.cat([_widen(self._mask, width, 1), _widen(mask, width, 1)])
+    def keep(self, rows: Sequence[int]) -> None:
+        """Drop every row but these, if need be all."""
+        if rows:
+            super().keep(rows)
+        else:
+            self._cache = self._mask = None
 
 
 def _widen(tensor: "torch.Tensor", width: int, dimension: int) -> "torch.Tensor":

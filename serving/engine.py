@@ -1,6 +1,7 @@
 """The thread that decodes: it takes waiting sequences into a running batch and hands out text as it comes."""
 
 import asyncio
+import copy
 import random
 import secrets
 import threading
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from components.common.decoding import end_tokens
 from serving.batch import Batch, Tokens
 from serving.limits import Limits, too_busy
 from serving.sampling import Sampling, choose
@@ -29,7 +31,7 @@ class Piece:
 Deliver = Callable[[Piece], None]
 
 
-class EngineFailed(RuntimeError):
+class EngineError(RuntimeError):
     """The model could not compute an answer; the sentence says why."""
 
 
@@ -77,8 +79,8 @@ class Engine:
 
     def __init__(self, model: Any, tokenizer: Any, limits: Limits) -> None:
         self._model, self._limits = model, limits
-        self._backend = tokenizer.backend_tokenizer
-        self._end = _end_tokens(model, tokenizer)
+        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)  # the encoder's threads change settings of theirs
+        self._end = end_tokens(model, tokenizer)
         self._batch = Batch(model)
         self._rows: list[_Row] = []
         self._waiting: deque[_Row] = deque()
@@ -99,21 +101,24 @@ class Engine:
 
     @property
     def alive(self) -> bool:
+        """Whether the thread is decoding or would."""
         return self._thread.is_alive() and not self._stopping
 
     @property
     def running(self) -> int:
+        """How many sequences are being decoded."""
         return len(self._rows)
 
     @property
     def waiting(self) -> int:
+        """How many sequences wait for room in the batch."""
         return len(self._waiting)
 
     async def pieces(self, prompts: Sequence[Tokens], sampling: Sampling) -> AsyncGenerator[Piece, None]:
         """One sequence per prompt, their pieces as they come; ends with the last sequence.
 
         Closing the iterator early cancels what still runs. Raises Refused (429) when too many sequences wait, and
-        EngineFailed when the model cannot answer.
+        EngineError when the model cannot answer.
         """
         queue: asyncio.Queue[Piece] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -122,7 +127,7 @@ class Engine:
             while left:
                 piece = await queue.get()
                 if piece.finish_reason == "error":
-                    raise EngineFailed(piece.text)
+                    raise EngineError(piece.text)
                 left -= piece.finish_reason is not None
                 yield piece
 
@@ -143,9 +148,7 @@ class Engine:
 
     def _row(self, index: int, prompt: Tokens, sampling: Sampling, deliver: Deliver) -> _Row:
         numbers = random.Random(f"{sampling.seed}/{index}")
-        return _Row(
-            index, prompt, sampling, deliver, Detokenizer(self._backend), StopFilter(sampling.stop), numbers
-        )
+        return _Row(index, prompt, sampling, deliver, Detokenizer(self._backend), StopFilter(sampling.stop), numbers)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -182,14 +185,14 @@ class Engine:
             self._rows = [*self._rows, *joining]
 
     def _advance(self, rows: Sequence[_Row], logits: Any) -> None:
-        sound = logits.isfinite().all(dim=-1).tolist()
+        """Give every row its next token; a row whose logits are not finite fails alone."""
+        sound = [number for number, good in enumerate(logits.isfinite().all(dim=-1).tolist()) if good]
+        for number in set(range(len(rows))) - set(sound):
+            self._fail_row(rows[number], "The model could not answer: its logits are not finite numbers.")
+        rows = [rows[number] for number in sound]
         uniforms = [row.numbers.random() for row in rows]
-        for row, token, good in zip(rows, choose(logits, [row.sampling for row in rows], uniforms), sound, strict=True):
-            if row.done or row.cancelled:
-                continue
-            if not good:
-                self._fail_row(row, "The model could not answer: its logits are not finite numbers.")
-            elif (piece := row.push(token, self._end)) is not None:
+        for row, token in zip(rows, choose(logits[sound], [row.sampling for row in rows], uniforms), strict=True):
+            if not (row.done or row.cancelled) and (piece := row.push(token, self._end)) is not None:
                 row.deliver(piece)
 
     def _drop_finished(self) -> None:
@@ -213,10 +216,3 @@ class Engine:
 def _hand_over(loop: asyncio.AbstractEventLoop, queue: "asyncio.Queue[Piece]", piece: Piece) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(queue.put_nowait, piece)
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """The tokens that end an answer: those of the generation configuration and the tokenizer's own."""
-    configured = model.generation_config.eos_token_id
-    several = configured if isinstance(configured, list) else [configured]
-    return frozenset(token for token in (*several, tokenizer.eos_token_id) if token is not None)

@@ -33,14 +33,20 @@ class _Exchange:
     seconds: float
     status: int = 0
     complete: bool = False
+    unread: bool = True
+    stalled: bool = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
         elif message["type"] == "http.response.body":
             self.complete = not message.get("more_body", False)
-        async with asyncio.timeout(self.seconds):
-            await self.send(message)
+        try:
+            async with asyncio.timeout(self.seconds):
+                await self.send(message)
+        except TimeoutError:
+            self.stalled = True
+            raise
 
 
 class Gate:
@@ -50,6 +56,7 @@ class Gate:
         self._app, self._limits = app, limits
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it."""
         if scope["type"] != "http":
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close"})
@@ -58,19 +65,23 @@ class Gate:
             return
         exchange, started = _Exchange(send, self._limits.send_seconds), time.perf_counter()
         try:
-            body = await self._body(scope, receive)
+            body = await self._body(scope, receive, exchange)
             await self._answer(scope, body, receive, exchange)
         except Refused as refusal:
             await _refuse(scope["path"], refusal, receive, exchange)
-        except (TimeoutError, ConnectionError) as error:
-            logger.warning("%s: the client stopped reading (%s)", scope["path"], type(error).__name__)
+        except ConnectionError:
+            CANCELLED.inc()
+        except Exception:
+            if not exchange.stalled:
+                raise
+            logger.warning("%s: the client took nothing for %g seconds", scope["path"], self._limits.send_seconds)
             CANCELLED.inc()
         finally:
             route = route_of(scope["path"])
             REQUESTS.labels(route, exchange.status or 499).inc()
             SECONDS.labels(route).observe(time.perf_counter() - started)
 
-    async def _body(self, scope: Any, receive: Receive) -> bytes:
+    async def _body(self, scope: Any, receive: Receive, exchange: _Exchange) -> bytes:
         """The whole body of a request, refused as early as its headers or bytes allow."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if scope["path"].startswith("/v2/repository"):
@@ -88,6 +99,7 @@ class Gate:
         except TimeoutError as error:
             seconds = self._limits.body_seconds
             raise Refused(408, f"The body did not arrive within {seconds:g} seconds; send it at once.") from error
+        exchange.unread = False
         head = len(body) if kind == JSON else int_or(headers[BINARY_HEADER], -1)
         scope["document"] = self._document(body, head)
         return body
@@ -155,14 +167,16 @@ class Gate:
 async def _refuse(path: str, refusal: Refused, receive: Receive, send: _Exchange) -> None:
     """Answer at once, then read what the client is still sending: closing on it could destroy the answer."""
     body = orjson.dumps(refusal.body(is_openai(path)))
-    headers = {"content-type": JSON, "content-length": str(len(body)), "connection": "close", **refusal.headers}
+    headers = {"content-type": JSON, "content-length": str(len(body)), **refusal.headers}
+    headers |= {"connection": "close"} if send.unread else {}
     encoded = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": HTTPStatus(refusal.status), "headers": encoded})
-    await send({"type": "http.response.body", "body": body, "more_body": True})
-    with suppress(TimeoutError):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            await _drain(receive)
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    await send({"type": "http.response.body", "body": body, "more_body": send.unread})
+    if send.unread:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await _drain(receive)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _drain(receive: Receive) -> None:

@@ -12,7 +12,7 @@ class Limits:
     body_bytes: int = 1 << 20
     json_depth: int = 16
     messages: int = 256
-    characters_per_token: int = 16
+    characters_per_token: int = 10
     max_tokens: int = 4096
     choices: int = 32
     stop_strings: int = 8
@@ -60,10 +60,10 @@ def is_openai(path: str) -> bool:
 
 def depth(value: Any, limit: int) -> int:
     """How deep lists and objects nest in parsed JSON, counted without recursion up to ``limit`` + 1."""
-    level, layer = 0, [value]
+    level, layer = 0, [value] if isinstance(value, (dict, list)) else []
     while layer and level <= limit:
-        layer = [child for item in layer if isinstance(item, (dict, list)) for child in _children(item)]
-        level += bool(layer)
+        level += 1
+        layer = [child for item in layer for child in _children(item) if isinstance(child, (dict, list))]
     return level
 
 

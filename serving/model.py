@@ -1,6 +1,9 @@
 """The model as KServe sees it: V1 predict and V2 infer over one engine."""
 
 import asyncio
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,8 @@ from kserve import InferOutput, InferRequest, InferResponse
 
 from components.common.errors import BadInput
 from components.common.models import conversation, load_causal_lm
-from serving.batch import Batch
-from serving.engine import Engine, EngineFailed
+from serving.batch import Batch, Tokens
+from serving.engine import Engine, EngineError
 from serving.limits import Limits, Refused
 from serving.metrics import TOKENS, observe
 from serving.prompts import Encoder
@@ -18,6 +21,7 @@ from serving.schemas import SamplingFields, parse
 
 FALLBACK_CONTEXT = 8192
 PROTOCOL_TOKENS = 256  # what V1 and V2 write when the request does not say
+TEMPLATE_SECONDS = 5
 TENSOR = {"datatype": "BYTES", "shape": [-1]}
 
 
@@ -40,14 +44,22 @@ class Predictor(kserve.Model):  # type: ignore[misc]
             raise BadInput(f"{self._folder} cannot be loaded as a causal language model: {error}") from error
         context = getattr(model.config, "max_position_embeddings", FALLBACK_CONTEXT)
         self.encoder = Encoder(tokenizer, context, self.limits)
-        logits = Batch(model).add([self.encoder.conversation(conversation("?"))])
-        if not logits.isfinite().all():
+        if not Batch(model).add([self._first_prompt()]).isfinite().all():
             raise BadInput(f"{self._folder} computes logits that are not finite numbers; train or merge it again.")
         self.decoder = Engine(model, tokenizer, self.limits)
         self.decoder.start()
         observe(lambda: self.decoder.running, lambda: self.decoder.waiting)
         self.ready = True
         return True
+
+    def _first_prompt(self) -> Tokens:
+        """One rendered turn; raises BadInput when the folder's chat template is missing, fails or does not end."""
+        try:
+            with _alarm(TEMPLATE_SECONDS):
+                return self.encoder.conversation(conversation("?"))
+        except (Refused, ValueError, TimeoutError) as error:
+            reason = error.message if isinstance(error, Refused) else error
+            raise BadInput(f"{self._folder}: the chat template cannot be used ({reason}); replace it.") from error
 
     def start(self) -> None:
         """Nothing is left to set up once the model is loaded; KServe's default would call it ready regardless."""
@@ -72,9 +84,11 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         return {"predictions": await self._answers(_instances(payload), _parameters(payload.get("parameters")))}
 
     def get_input_types(self) -> list[dict[str, Any]]:
+        """V2 metadata: one tensor of prompts."""
         return [{"name": "input", **TENSOR}]
 
     def get_output_types(self) -> list[dict[str, Any]]:
+        """V2 metadata: one tensor of answers."""
         return [{"name": "output", **TENSOR}]
 
     async def _answers(self, prompts: list[str], settings: SamplingFields) -> list[str]:
@@ -89,9 +103,25 @@ class Predictor(kserve.Model):  # type: ignore[misc]
             async for piece in self.decoder.pieces(tokens, sampling):
                 texts[piece.index] += piece.text
                 TOKENS.labels("completion").inc(piece.tokens if piece.finish_reason else 0)
-        except EngineFailed as error:
+        except EngineError as error:
             raise Refused(500, str(error)) from error
         return texts
+
+
+@contextmanager
+def _alarm(seconds: int) -> Iterator[None]:
+    """Interrupt what runs inside with TimeoutError; for the main thread, which is where models are loaded."""
+
+    def ring(number: int, frame: object) -> None:
+        raise TimeoutError(f"it did not end within {seconds} seconds")
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 def _instances(payload: dict[str, Any]) -> list[str]:

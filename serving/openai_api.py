@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from serving.batch import Tokens
-from serving.engine import EngineFailed, Piece
+from serving.engine import EngineError, Piece
 from serving.limits import Refused
 from serving.metrics import FIRST_TOKEN, TOKENS
 from serving.model import Predictor
@@ -38,6 +38,7 @@ class Job:
 
     @property
     def chat(self) -> bool:
+        """Whether the answer is a message, or plain text."""
         return self.kind == "chat.completion"
 
 
@@ -104,7 +105,7 @@ async def _respond(predictor: Predictor, job: Job) -> Response:
         return _json(await _collect(job, head, pieces))
     try:
         first = await anext(pieces)
-    except EngineFailed as error:
+    except EngineError as error:
         raise Refused(500, str(error)) from error
     return _EventStream(_events(job, head, first, pieces))
 
@@ -140,7 +141,7 @@ async def _collect(job: Job, head: dict[str, Any], pieces: AsyncGenerator[Piece,
             texts[piece.index] += piece.text
             if piece.finish_reason is not None:
                 last[piece.index] = piece
-    except EngineFailed as error:
+    except EngineError as error:
         raise Refused(500, str(error)) from error
     choices = []
     for index, text in enumerate(texts):
@@ -164,7 +165,7 @@ async def _events(
                 delta = {"content": piece.text} if piece.text else {}
                 yield frame([_choice(job, piece.index, delta, piece.finish_reason)])
                 total += piece.tokens if piece.finish_reason else 0
-    except EngineFailed as error:
+    except EngineError as error:
         yield b"data: " + orjson.dumps(Refused(500, str(error)).body(openai=True)) + b"\n\n"
         return
     if job.usage:

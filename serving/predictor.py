@@ -20,7 +20,11 @@ PR_SET_PDEATHSIG = 1
 
 
 def serve(
-    model_dir: Path, name: str | None = None, host: str = LOOPBACK, port: int = DEFAULT_PORT, limits: Limits | None = None
+    model_dir: Path,
+    name: str | None = None,
+    host: str = LOOPBACK,
+    port: int = DEFAULT_PORT,
+    limits: Limits | None = None,
 ) -> None:
     """Serve a model folder until SIGTERM or SIGINT; needs a process of its own.
 
@@ -49,7 +53,9 @@ def model_name(model_dir: Path, name: str | None) -> str:
     """The name to serve under; raises BadInput when it does not fit into a URL."""
     chosen = model_dir.resolve().name if name is None else name
     if not NAME.fullmatch(chosen):
-        raise BadInput(f"The model name {chosen!r} does not fit into a URL; give --name letters, digits and . _ - only.")
+        raise BadInput(
+            f"The model name {chosen!r} does not fit into a URL; give --name letters, digits and . _ - only."
+        )
     return chosen
 
 

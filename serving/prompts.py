@@ -1,62 +1,42 @@
-"""From messages to tokens: the model's chat template, with special tokens inside a client's text taken as text."""
+"""From messages to tokens, within the limits."""
 
-import re
-import secrets
-from collections.abc import Mapping, Sequence
+import threading
 from typing import Any
 
+from components.common.models import encode_conversations
 from serving.batch import Tokens
 from serving.limits import Limits, Refused
 
 
 class Encoder:
-    """Encodes conversations and raw prompts within the limits; safe to call from several threads."""
+    """Encodes conversations and raw prompts; safe to call from several threads.
+
+    The lock is for transformers, which switches settings of the shared tokenizer for the length of a call.
+    """
 
     def __init__(self, tokenizer: Any, context: int, limits: Limits) -> None:
-        from tokenizers import Tokenizer
-
         self._tokenizer = tokenizer
-        self._backend = tokenizer.backend_tokenizer
-        self._literal = Tokenizer.from_str(self._backend.to_str())
-        self._literal.encode_special_tokens = True
-        special = sorted(tokenizer.all_special_tokens, key=len, reverse=True)
-        self._special = re.compile("|".join(map(re.escape, special)))
+        self._lock = threading.Lock()
         self._characters = context * limits.characters_per_token
         self.context = context
 
-    def conversation(self, messages: Sequence[Mapping[str, str]]) -> Tokens:
-        """The tokens of a chat up to where the assistant's answer begins."""
+    def conversation(self, messages: list[dict[str, str]]) -> Tokens:
+        """The tokens of a chat up to where the assistant's answer begins; special tokens in messages are plain text."""
+        from jinja2 import TemplateError
+
         self._check_length(sum(len(message["content"]) for message in messages))
-        quoted: list[str] = []
-        mark = f"\ue000{secrets.token_hex(8)}\ue001"
-
-        def quote(match: re.Match[str]) -> str:
-            quoted.append(match.group())
-            return mark
-
-        safe = [{**message, "content": self._special.sub(quote, message["content"])} for message in messages]
-        first, *rest = self._render(safe).split(mark)
-        tokens = self._encode(self._backend, first)
-        for literal, text in zip(quoted, rest, strict=True):
-            tokens += self._encode(self._literal, literal) + self._encode(self._backend, text)
+        try:
+            with self._lock:
+                (tokens,) = encode_conversations(self._tokenizer, [messages], add_generation_prompt=True)
+        except (TemplateError, ValueError) as error:
+            raise Refused(400, f"The model's chat template refuses these messages: {error}.", "messages") from error
         return self._checked(tokens)
 
     def text(self, prompt: str) -> Tokens:
         """The tokens of a raw prompt; here the caller writes the turns, so special tokens are what they say."""
         self._check_length(len(prompt))
-        return self._checked(list(self._backend.encode(prompt, add_special_tokens=True).ids))
-
-    def _render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        from jinja2 import TemplateError
-
-        try:
-            text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except TemplateError as error:
-            raise Refused(400, f"The model's chat template refuses these messages: {error}.", "messages") from error
-        return text
-
-    def _encode(self, backend: Any, text: str) -> list[int]:
-        return list(backend.encode(text, add_special_tokens=False).ids)
+        with self._lock:
+            return self._checked(self._tokenizer.encode(prompt))
 
     def _check_length(self, characters: int) -> None:
         if characters > self._characters:

@@ -1,4 +1,8 @@
-"""What clients may send. Fields of OpenAI's interface that the server does not act on are accepted at their neutral value only."""
+"""What clients may send.
+
+Fields of OpenAI's interface that the server does not act on are accepted at their neutral value only: nothing that
+would change an answer is ignored in silence.
+"""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,7 +35,8 @@ class SamplingFields(_Strict):
     def sampling(self, limits: Limits, prompt: int, context: int, default_tokens: int) -> Sampling:
         """Settings for prompts of at most ``prompt`` tokens; raises Refused naming the field that is out of bounds."""
         room = context - prompt
-        wanted = min(default_tokens, room) if self._wanted() is None else self._wanted()
+        asked = self._wanted()
+        wanted = min(default_tokens, room) if asked is None else asked
         if wanted > limits.max_tokens:
             raise Refused(400, f"max_tokens is {wanted}, at most {limits.max_tokens} are allowed.", "max_tokens")
         if wanted > room:
@@ -55,6 +60,8 @@ class SamplingFields(_Strict):
 
 
 class StreamOptions(_Strict):
+    """``include_usage`` asks for a last event with the token counts."""
+
     include_usage: bool = False
 
 
@@ -77,11 +84,15 @@ class _OpenAIFields(SamplingFields):
 
 
 class TextPart(_Strict):
+    """A part of a message; other kinds than text are not served."""
+
     type: Literal["text"]
     text: str
 
 
 class ChatMessage(_Strict):
+    """One turn."""
+
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
     name: str | None = None
@@ -93,6 +104,8 @@ class ChatMessage(_Strict):
 
 
 class ChatRequest(_OpenAIFields):
+    """The body of a chat completions request."""
+
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: Literal[False] | None = None
@@ -104,6 +117,8 @@ class ChatRequest(_OpenAIFields):
 
 
 class CompletionRequest(_OpenAIFields):
+    """The body of a completions request."""
+
     prompt: str | Annotated[list[str], Field(min_length=1)]
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None

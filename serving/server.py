@@ -10,6 +10,7 @@ from typing import Any
 
 import h11
 import kserve
+import orjson
 from fastapi import FastAPI, Request
 from fastapi.exceptions import FastAPIDeprecationWarning, RequestValidationError
 from fastapi.responses import Response
@@ -17,8 +18,6 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.rest.server import RESTServer
 from starlette.exceptions import HTTPException
 from uvicorn.protocols.http.h11_impl import H11Protocol
-
-import orjson
 
 from serving.gate import BINARY, Gate
 from serving.limits import Limits, Refused, is_openai
@@ -32,7 +31,9 @@ class ModelServer(kserve.ModelServer):  # type: ignore[misc]
     """Serves one loaded predictor on a bound socket until SIGTERM or SIGINT, then lets started requests finish."""
 
     def __init__(self, listener: socket.socket, limits: Limits) -> None:
-        super().__init__(enable_grpc=False, grace_period=limits.grace_seconds, timeout_keep_alive=int(limits.head_seconds))
+        super().__init__(
+            enable_grpc=False, grace_period=limits.grace_seconds, timeout_keep_alive=int(limits.head_seconds)
+        )
         for noisy in ("kserve", "kserve.trace"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         warnings.simplefilter("ignore", FastAPIDeprecationWarning)  # kserve's answers are ORJSONResponse
@@ -152,7 +153,9 @@ async def _malformed(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return await _refused(request, Refused(error.status_code, f"{error.detail}: {request.method} {request.url.path[:200]}"))
+    return await _refused(
+        request, Refused(error.status_code, f"{error.detail}: {request.method} {request.url.path[:200]}")
+    )
 
 
 async def _unreadable(request: Request, error: Exception) -> Response:

@@ -9,34 +9,32 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.tiny import save_tiny_cohere, tiny_tokenizer
+
 NAME = "tiny"
 START_SECONDS = 120
 PROGRAM = (
     "import sys; from pathlib import Path; from serving.predictor import serve; from serving.limits import Limits;"
     "serve(Path(sys.argv[1]), '{name}', port=0, limits=Limits(**{limits}))"
 )
-TEXTS = ("hello world, how are you?", "Guten Tag, wie geht es dir?", "你好，世界", "שלום עולם", "مرحبا بالعالم", "🙂🙃🙂")
+TEXTS = (
+    "hello world, how are you?",
+    "Guten Tag, wie geht es dir?",
+    "你好，世界",
+    "שלום עולם",
+    "مرحبا بالعالم",
+    "🙂🙃🙂",
+)
 
 
 def save_chat_model(folder: Path, context: int = 2048) -> Path:
-    """A Cohere model with random weights that rarely ends an answer, and a byte-level tokenizer."""
-    import torch
-    from transformers import CohereConfig, CohereForCausalLM
+    """A Cohere model with random weights that rarely ends an answer."""
+    from safetensors.torch import load_file, save_file
 
-    from components.miniature.tokenizer import train_tokenizer
-
-    tokenizer = train_tokenizer(TEXTS * 20, 400)
-    torch.manual_seed(0)
-    config = CohereConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=context, logit_scale=1.0, initializer_range=0.3,
-        pad_token_id=0, bos_token_id=5, eos_token_id=tokenizer.eos_token_id, tie_word_embeddings=True,
-    )  # fmt: skip
-    model = CohereForCausalLM(config)
-    with torch.no_grad():
-        model.model.embed_tokens.weight[tokenizer.all_special_ids] *= 0.01
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_tiny_cohere(folder, hidden_size=64, initializer_range=0.3, max_position_embeddings=context)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"][tiny_tokenizer().all_special_ids] *= 0.01
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
     return folder
 
 

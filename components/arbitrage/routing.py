@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from components.common.errors import BadInput
 from components.common.hashing import stable_fraction
-from components.common.rewards import Prompt
 from components.common.records import Row
+from components.common.rewards import Prompt
 
 
 @dataclass
 class Routed:
-    """``examples`` are rows of EXAMPLE, ``dropped`` rows of DROPPED; together one for each prompt, in the order of ids."""
+    """``examples`` are rows of EXAMPLE, ``dropped`` rows of DROPPED; together one per prompt, in the order of ids."""
 
     examples: list[Row] = field(default_factory=list)
     dropped: list[Row] = field(default_factory=list)
@@ -24,7 +24,7 @@ def by_reward(prompts: Sequence[Prompt]) -> Routed:
 
 
 def by_language(prompts: Sequence[Prompt], experts: dict[str, str]) -> Routed:
-    """The declared expert of the prompt's language answers; raises BadInput for a language or an expert that is missing."""
+    """The declared expert of the prompt's language answers; raises BadInput for a missing language or expert."""
     for language in sorted({prompt.language for prompt in prompts}):
         if language not in experts:
             raise BadInput(f"experts names no teacher for {language!r}; add one for every language of the prompts.")
@@ -44,7 +44,7 @@ def by_chance(prompts: Sequence[Prompt], seed: int) -> Routed:
 
 
 def by_teacher(prompts: Sequence[Prompt], teacher: str | None, seed: int) -> Routed:
-    """One teacher answers everything: the named one, or the one with the best mean reward over its valid completions."""
+    """One teacher answers everything: the named one, or the one with the best mean reward of its valid answers."""
     if teacher is None:
         teacher = best_teacher(prompts, seed)
     else:

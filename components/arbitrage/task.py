@@ -41,8 +41,8 @@ class Config(BaseModel):
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     """Write examples.parquet, shares.parquet and dropped.parquet from all ``scored`` folders.
 
-    Metrics: prompts, examples, dropped, teachers, mean_reward, mean_margin (over prompts with a second completion). Raises
-    BadInput without scored rows, for an unknown teacher or language, and when no prompt is left.
+    Metrics: prompts, examples, dropped, teachers, mean_reward, mean_margin (over prompts with a second completion).
+    Raises BadInput without scored rows, for an unknown teacher or language, and when no prompt is left.
     """
     prompts = by_prompt(read_scored(inputs.get("scored", [])), config.seed)
     if not prompts:

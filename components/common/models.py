@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.common.canonical import digest
 from components.common.model_files import check_model_folder
 
 if TYPE_CHECKING:
@@ -54,8 +55,37 @@ def conversation(prompt: str, completion: str | None = None) -> list[dict[str, s
 def encode_conversations(
     tokenizer: Any, conversations: Sequence[list[dict[str, str]]], add_generation_prompt: bool
 ) -> list[list[int]]:
-    """Token ids of each conversation under the model's own chat template, without padding."""
+    """Token ids of each conversation under the model's own chat template, without padding.
+
+    Control tokens that users wrote into their text are encoded as the letters that they are.
+    """
+    control = tuple(str(token) for token in tokenizer.added_tokens_decoder.values())
+    plain = [not any(token in turn["content"] for turn in turns for token in control) for turns in conversations]
+    safe = [turns for turns, is_plain in zip(conversations, plain, strict=True) if is_plain]
+    encoded = iter(_apply_template(tokenizer, safe, add_generation_prompt))
+    return [
+        next(encoded) if is_plain else _encode_as_text(tokenizer, turns, add_generation_prompt)
+        for turns, is_plain in zip(conversations, plain, strict=True)
+    ]
+
+
+def _apply_template(tokenizer: Any, conversations: list[list[dict[str, str]]], generation: bool) -> list[list[int]]:
+    if not conversations:
+        return []
     encoded = tokenizer.apply_chat_template(
-        list(conversations), add_generation_prompt=add_generation_prompt, tokenize=True, return_dict=True
+        conversations, add_generation_prompt=generation, tokenize=True, return_dict=True
     )
     return [list(ids) for ids in encoded["input_ids"]]
+
+
+def _encode_as_text(tokenizer: Any, turns: list[dict[str, str]], generation: bool) -> list[int]:
+    """The template around marks, then the contents in place of the marks, their control tokens switched off."""
+    marks = [f"expanse-{digest([turns, index])}" for index in range(len(turns))]
+    marked = [{**turn, "content": mark} for turn, mark in zip(turns, marks, strict=True)]
+    rest = tokenizer.apply_chat_template(marked, add_generation_prompt=generation, tokenize=False)
+    ids: list[int] = []
+    for mark, turn in zip(marks, turns, strict=True):
+        before, rest = rest.split(mark)
+        ids += tokenizer.encode(before, add_special_tokens=False)
+        ids += tokenizer.encode(turn["content"], add_special_tokens=False, split_special_tokens=True)
+    return ids + tokenizer.encode(rest, add_special_tokens=False)

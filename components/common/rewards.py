@@ -27,12 +27,15 @@ class Prompt:
 
     @property
     def valid(self) -> list[Row]:
+        """The completions that may be compared, in the same order."""
         return [row for row in self.completions if is_valid(row)]
 
     def fields(self) -> Row:
+        """The columns of PROMPT."""
         return {"id": self.id, "language": self.language, "prompt": self.text}
 
     def drop(self, reason: str) -> Row:
+        """A row of DROPPED."""
         return {"id": self.id, "language": self.language, "reason": reason}
 
 
@@ -49,7 +52,7 @@ def read_scored(folders: Iterable[Path]) -> list[Row]:
 
 
 def by_prompt(rows: Iterable[Row], seed: int) -> list[Prompt]:
-    """One Prompt per id, in the order of the ids. Python's max and min take the first of equals: equals are in hash order.
+    """One Prompt per id, in the order of the ids; its completions in hash order, so max and min break ties by hash.
 
     Raises BadInput when an id has two texts or languages, or a completion of one model and sample comes twice.
     """

@@ -2,8 +2,9 @@
 
 The same question asked in 23 languages is one draw, not 23: its rows rise and fall together. So whole groups are drawn
 with replacement and every figure is computed again from the drawn groups (percentile bootstrap, Efron and Tibshirani
-1993, chapter 13; for clusters, Davison and Hinkley 1997, section 3.8). A figure is any function of sums over rows: a mean is
-``sum(x) / sum(1)``, corpus chrF++ a function of summed n-gram counts. One pass over group totals thus serves them all.
+1993, chapter 13; for clusters, Davison and Hinkley 1997, section 3.8). A figure is any function of sums over rows: a
+mean is ``sum(x) / sum(1)``, corpus chrF++ a function of summed n-gram counts. One pass over group totals thus serves
+them all.
 """
 
 from collections import Counter
@@ -47,13 +48,15 @@ class Bootstrap:
 def ratio(sums: Array) -> Array:
     """The mean from the column pair (sum of weighted values, sum of weights); NaN where there is no weight."""
     weight = sums[..., 1]
-    return np.divide(sums[..., 0], weight, out=np.full(weight.shape, np.nan), where=weight > 0)
+    means: Array = np.divide(sums[..., 0], weight, out=np.full(weight.shape, np.nan), where=weight > 0)
+    return means
 
 
 def estimate(statistics: ArrayLike, groups: Sequence[Any], figure: Figure, bootstrap: Bootstrap) -> Estimate:
     """``figure`` of the summed ``statistics`` (one row per observation) with its cluster bootstrap interval.
 
-    The order of the rows does not matter. Raises BadInput for no rows, for lengths that differ, and for NaN or infinity.
+    The order of the rows does not matter. Raises BadInput for no rows, for lengths that differ, and for NaN or
+    infinity.
     """
     table = np.asarray(statistics, dtype=np.float64)
     _check(table, groups)

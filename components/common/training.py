@@ -17,8 +17,8 @@ from components.common.models import conversation, encode_conversations
 class TrainingConfig(BaseModel):
     """The settings of one training run; exactly one of ``steps`` and ``epochs`` says how long it is.
 
-    ``dtype`` is the precision of the arithmetic: weights and optimizer are float32 in memory, and the result is saved in the
-    dtype of the input model. ``save_steps`` = 0 writes no checkpoints. ``languages`` = None uses all rows.
+    ``dtype`` is the precision of the arithmetic: weights and optimizer are float32 in memory, the result is saved in
+    the dtype of the input model. ``save_steps`` = 0 writes no checkpoints. ``languages`` = None uses all rows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,13 +48,14 @@ class TrainingConfig(BaseModel):
 
 @dataclass
 class Encoded:
-    """``rows`` are what the trainer takes; ``lengths`` their lengths in tokens; ``dropped`` counts the rest by reason."""
+    """``rows`` are what the trainer takes; ``lengths`` count their tokens; ``dropped`` counts the rest by reason."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: dict[str, Any], length: int) -> None:
+        """Keep a row of ``length`` tokens."""
         self.rows.append(row)
         self.lengths.append(length)
 
@@ -73,7 +74,7 @@ class Plan:
 
 
 def plan_steps(config: TrainingConfig, rows: int) -> Plan:
-    """The number of optimizer steps and of accumulated micro-batches; raises BadInput when the batch does not divide."""
+    """The number of optimizer steps and accumulated micro-batches; raises BadInput when the batch does not divide."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     together = config.device_batch_size * world
     if config.global_batch_size % together:
@@ -88,8 +89,8 @@ def plan_steps(config: TrainingConfig, rows: int) -> Plan:
 def training_order(lengths: Sequence[int], plan: Plan, seed: int) -> list[int]:
     """Which row is trained when: ``plan.steps * plan.batch`` indices, every global batch full.
 
-    Whole passes over the rows, each shuffled by seed and pass. Within a global batch the longest come first, so that the
-    micro-batches of one step are of like length on every process; the sum over the batch does not depend on that order.
+    Whole passes over the rows, each shuffled by seed and pass. Within a global batch the longest come first, so that
+    the micro-batches of one step are of like length on every process; the sum over the batch does not change by it.
     """
     total = plan.steps * plan.batch
     order: list[int] = []
@@ -117,8 +118,8 @@ def encode_turns(tokenizer: Any, prompts: list[str], completions: list[str]) -> 
     for start, whole in zip(starts, wholes, strict=True):
         if whole[: len(start)] != start:
             raise BadInput(
-                f"The chat template of {tokenizer.name_or_path} does not render a prompt in the same way with and without "
-                "an answer; use a template whose answer follows the generation prompt."
+                f"The chat template of {tokenizer.name_or_path} renders a prompt differently with an answer; "
+                "use a template whose answer follows the generation prompt."
             )
     return [(start, whole[len(start) :]) for start, whole in zip(starts, wholes, strict=True)]
 
@@ -129,6 +130,7 @@ def in_languages(rows: list[dict[str, Any]], languages: list[str] | None) -> lis
 
 
 def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean of at least one value."""
     return sum(values) / len(values)
 
 

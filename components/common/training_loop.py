@@ -50,7 +50,8 @@ def load_trainable(folder: Path) -> tuple[PreTrainedModel, torch.dtype]:
     # TRL projects only the labelled positions on a GPU but every position on a CPU, where that is two thirds of a step.
     trl.trainer.utils._use_triton = lambda device: True
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
-    return model.float(), model.dtype
+    stored = model.dtype
+    return model.float(), stored
 
 
 def trainer_arguments(config: TrainingConfig, plan: Plan, folder: Path) -> dict[str, Any]:
@@ -74,6 +75,7 @@ def trainer_arguments(config: TrainingConfig, plan: Plan, folder: Path) -> dict[
         "bf16": config.dtype == "bfloat16",
         "activation_checkpointing": config.gradient_checkpointing,
         "remove_unused_columns": False,
+        "ddp_find_unused_parameters": False,
         "dataloader_pin_memory": torch.cuda.is_available(),
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
@@ -88,8 +90,8 @@ def trainer_arguments(config: TrainingConfig, plan: Plan, folder: Path) -> dict[
 def train(trainer: Trainer, folder: Path, limit: float) -> Logs:
     """Train to the end, from the latest whole checkpoint in ``folder`` if there is one; returns one log per step.
 
-    ``limit`` is the loss beyond which a run may count as exploded. Raises BadInput for a run that diverges, before anything
-    is saved, and Transient when the memory or the disk is exhausted.
+    ``limit`` is the loss beyond which a run may count as exploded. Raises BadInput for a run that diverges, before
+    anything is saved, and Transient when the memory or the disk is exhausted.
     """
     trainer.remove_callback(PrinterCallback)
     for callback in (Watch(limit), Progress(), Seal()):
@@ -104,7 +106,7 @@ def train(trainer: Trainer, folder: Path, limit: float) -> Logs:
     return [log for log in trainer.state.log_history if "loss" in log]
 
 
-class Watch(TrainerCallback):
+class Watch(TrainerCallback):  # type: ignore[misc]
     """Stops a run whose loss or gradient is not finite, or whose loss has exploded."""
 
     def __init__(self, limit: float) -> None:
@@ -113,6 +115,7 @@ class Watch(TrainerCallback):
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
     ) -> None:
+        """Judge the step that was just logged."""
         loss, norm = logs.get("loss", 0.0), logs.get("grad_norm", 0.0)
         first = next((log["loss"] for log in state.log_history if "loss" in log), loss)
         if not math.isfinite(loss) or not math.isfinite(norm):
@@ -121,21 +124,23 @@ class Watch(TrainerCallback):
             raise _diverged(args.learning_rate, f"loss went from {first:.3f} to {loss:.3f} at step {state.global_step}")
 
 
-class Progress(TrainerCallback):
+class Progress(TrainerCallback):  # type: ignore[misc]
     """One plain line for every tenth of the run."""
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
     ) -> None:
+        """Print when another tenth is done."""
         step, steps = state.global_step, state.max_steps
         if "loss" in logs and state.is_world_process_zero and (step * 10 // steps) > ((step - 1) * 10 // steps):
             print(f"step {step}/{steps} loss {logs['loss']:.4f}", flush=True)
 
 
-class Seal(TrainerCallback):
+class Seal(TrainerCallback):  # type: ignore[misc]
     """Marks a checkpoint as whole once every process has written its part."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Seal the checkpoint that was just written."""
         args.distributed_state.wait_for_everyone()
         if state.is_world_process_zero:
             seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
@@ -150,11 +155,12 @@ def full_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
 def save_model(
     trainer: Trainer, weights: dict[str, torch.Tensor], dtype: torch.dtype, source: Path, output: Path
 ) -> None:
-    """Write ``weights`` as ``dtype`` into ``output``, with every other file of the model folder that training started from."""
+    """Write ``weights`` as ``dtype`` into ``output``, with every other file of the model folder ``source``."""
     if not trainer.is_world_process_zero():
         return
-    stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
     model = trainer.accelerator.unwrap_model(trainer.model)
+    own = {name: tensor for name, tensor in weights.items() if name not in model.all_tied_weights_keys}
+    stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in own.items()}
     with exhaustion_explained(output):
         model.save_pretrained(output, state_dict=stored, max_shard_size="5GB")
     for path in source.iterdir():
@@ -170,8 +176,8 @@ def exhaustion_explained(folder: Path) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
             raise Transient(
-                "Training ran out of memory; lower device_batch_size (the global batch stays the same), lower max_length "
-                "or set gradient_checkpointing=true."
+                "Training ran out of memory; lower device_batch_size (the global batch stays the same) or "
+                "max_length, or set gradient_checkpointing=true."
             ) from error
         if "PytorchStreamWriter" in str(error) or "No space left" in str(error):
             raise OSError(errno.ENOSPC, "No space left on device", str(folder)) from error

@@ -33,14 +33,18 @@ def probe(url: str, name: str, probes: Sequence[Probe], max_tokens: int, seconds
             others = [ask(probes[0]) for ask in (talk.stream, talk.v1, talk.v2)]
         except httpx.HTTPStatusError as error:
             text = error.response.text[:500]
-            raise BadInput(f"The predictor answers {error.response.status_code} to {error.request.url}: {text}") from error
+            raise BadInput(
+                f"The predictor answers {error.response.status_code} to {error.request.url}: {text}"
+            ) from error
         except httpx.HTTPError as error:
             raise Transient(f"The predictor at {url} does not answer: {type(error).__name__}: {error}") from error
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise BadInput(f"The predictor's answer is not what its protocol says: {error!r}") from error
     for other in others:
         if other["answer"] != chats[0]["answer"]:
-            raise BadInput(f"The predictor answers {probes[0].prompt!r} otherwise over {other['protocol']} than over chat.")
+            raise BadInput(
+                f"The predictor answers {probes[0].prompt!r} otherwise over {other['protocol']} than over chat."
+            )
     return [*chats, *others]
 
 

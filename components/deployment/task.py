@@ -59,7 +59,9 @@ def _refusal(registration: Path | None) -> str | None:
         document = json.loads(path.read_text(encoding="utf-8"))
         registered, reason = document["registered"], document.get("reason") or "the registry gave no reason"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInput(f"{path} does not say whether the model is registered ({error}); run the promotion again.") from error
+        raise BadInput(
+            f"{path} does not say whether the model is registered ({error}); run the promotion again."
+        ) from error
     if not isinstance(registered, bool):
         raise BadInput(f"{path}: registered must be true or false, it is {registered!r}; run the promotion again.")
     return None if registered else f"The model is not registered: {reason}"

@@ -15,8 +15,8 @@ def read_pairs(folder: Path, languages: list[str] | None) -> list[Row]:
 def encode_pairs(tokenizer: Any, rows: list[Row], max_length: int) -> Encoded:
     """``prompt_ids``, ``chosen_ids`` and ``rejected_ids`` of each pair that can teach something.
 
-    Dropped are: empty (a side without text), equal (the same text or tokens on both sides), prompt_too_long (no room for a
-    completion), too_long (a completion would be cut, and a cut end is no preference).
+    Dropped are: empty (a side without text), equal (the same text or tokens on both sides), prompt_too_long (no room
+    for a completion), too_long (a completion would be cut, and a cut end is no preference).
     """
     encoded = Encoded()
     usable = [row for row in rows if _usable(row, encoded)]

@@ -28,9 +28,9 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar] | Pas
     """Train ``model`` on ``pairs`` and write a complete model folder; without a usable pair the model passes through.
 
     Metrics: pairs (usable rows), steps, loss_first, loss_last, reward_accuracy, reward_margin, chosen_change and
-    rejected_change (mean log-probability against the reference), length_ratio (mean tokens of chosen over rejected: above 1
-    the data push towards longer answers), dropped_<reason>. "Last" values are means over the last fifth of the steps.
-    Raises BadInput when the run diverges or does not learn at all.
+    rejected_change (mean log-probability against the reference), length_ratio (mean tokens of chosen over rejected:
+    above 1 the data push towards longer answers), dropped_<reason>. All but loss_first are means over the last
+    fifth of the steps. Raises BadInput when the run diverges or does not learn at all.
     """
     from components.dpo.pairs import encode_pairs, read_pairs
 

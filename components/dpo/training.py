@@ -31,7 +31,7 @@ EXPLODED = 10.0
 ALARM_STEPS = 10
 
 
-class Trainer(LeanTrainer, DPOTrainer):
+class Trainer(LeanTrainer, DPOTrainer):  # type: ignore[misc]
     """DPOTrainer that takes token ids and computes each distinct pair's reference once, alike lengths together."""
 
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:

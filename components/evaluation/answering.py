@@ -9,6 +9,7 @@ import numpy as np
 
 from components.common.models import load_causal_lm
 from components.common.records import Row
+from components.common.sampling import SamplingSettings, sample
 from components.common.statistics import Array
 from components.evaluation.chrf import chrf_score, ngram_counts
 from components.evaluation.exact_match import matches, matches_number, matches_number_strictly
@@ -45,7 +46,9 @@ def answer_all(config: Config, folder: Path, questions: Mapping[str, list[Row]])
 def _chosen(config: Config, benchmark: Benchmark, model: Any, tokenizer: Any, questions: list[Row]) -> Answered:
     choices = choose(model, tokenizer, questions, benchmark, config.choice_batch_size)
     plain = [float(choice.chosen == row["answer"]) for choice, row in zip(choices, questions, strict=True)]
-    normalised = [float(choice.chosen_normalised == row["answer"]) for choice, row in zip(choices, questions, strict=True)]
+    normalised = [
+        float(choice.chosen_normalised == row["answer"]) for choice, row in zip(choices, questions, strict=True)
+    ]
     scores, other = (normalised, plain) if benchmark.normalise else (plain, normalised)
     indices = [choice.chosen_normalised if benchmark.normalise else choice.chosen for choice in choices]
     rows = [
@@ -57,8 +60,18 @@ def _chosen(config: Config, benchmark: Benchmark, model: Any, tokenizer: Any, qu
 
 
 def _write(config: Config, model: Any, tokenizer: Any, questions: Mapping[str, list[Row]]) -> Written:
-    """ANSWER rows by generative benchmark, without scores."""
-    raise NotImplementedError
+    """ANSWER rows by generative benchmark, without scores; benchmarks of equal length limits are sampled together."""
+    benchmarks = config.of_kind(*GENERATIVE)
+    limits = {benchmark.name: benchmark.max_new_tokens or config.generation.max_new_tokens for benchmark in benchmarks}
+    written: dict[str, list[Row]] = {benchmark.name: [] for benchmark in benchmarks}
+    for limit in sorted(set(limits.values())):
+        asked = [(b, row) for b in benchmarks if limits[b.name] == limit for row in questions[b.name]]
+        settings = SamplingSettings(**config.generation.model_dump() | {"max_new_tokens": limit})
+        samples = sample(model, tokenizer, [row["prompt"] for _, row in asked], settings)
+        for (benchmark, question), (given,) in zip(asked, samples, strict=True):
+            row = _row(benchmark, question, given.text)
+            written[benchmark.name].append(row | {"finish_reason": given.finish_reason, "tokens": given.tokens})
+    return written
 
 
 def _scored(benchmark: Benchmark, rows: list[Row]) -> Answered:

@@ -1,13 +1,14 @@
 """How a model writes, beside how well: in the asked script, how long, cut off or finished.
 
-Measured over the open-ended answers, those of the pairwise benchmarks: a chosen letter or a translation says nothing of it.
+Measured over the open-ended answers, those of the pairwise benchmarks: a chosen letter or a translation says nothing of
+it.
 """
 
 from collections.abc import Sequence
 
 from components.common.language_check import wrong_script
 from components.common.records import Row
-from components.common.statistics import Bootstrap
+from components.common.statistics import Bootstrap, ratio
 from components.evaluation.results import Entry, mean_entry
 
 
@@ -20,11 +21,11 @@ def consistent(row: Row) -> float:
 
 
 def behaviour(answers: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Entry]:
-    """``language_consistency`` and ``truncated`` (shares) and ``mean_length`` (characters); empty without answers."""
+    """``language_consistency`` and ``truncated`` (not ended by the model itself; shares) and ``mean_length`` (characters); empty without answers."""
     if not answers:
         return {}
     return {
         "language_consistency": mean_entry([consistent(row) for row in answers], answers, bootstrap),
-        "mean_length": mean_entry([len(row["answer"]) for row in answers], answers, bootstrap),
-        "truncated": mean_entry([row["finish_reason"] == "length" for row in answers], answers, bootstrap),
+        "mean_length": mean_entry([len(row["answer"]) for row in answers], answers, bootstrap, figure=ratio),
+        "truncated": mean_entry([row["finish_reason"] != "stop" for row in answers], answers, bootstrap),
     }

@@ -1,7 +1,7 @@
 """chrF++ (Popović 2017) as sacrebleu computes it, from n-gram counts that can be summed.
 
-A corpus score is the F-score of the summed counts, never a mean of sentence scores. sacrebleu counts; the F-score is written
-here once more over arrays, so that a thousand resampled corpora take milliseconds.
+A corpus score is the F-score of the summed counts, never a mean of sentence scores. sacrebleu counts; the F-score is
+written here once more over arrays, so that a thousand resampled corpora take milliseconds.
 """
 
 from collections.abc import Sequence

@@ -36,7 +36,7 @@ def matches_number(answer: str, reference: str) -> bool:
 
 
 def matches_number_strictly(answer: str, reference: str, language: str) -> bool:
-    """The strict reading: the number right after the language's answer phrase (its first occurrence) equals the reference."""
+    """The strict reading: the number after the first occurrence of the language's answer phrase equals the reference."""
     phrase = ANSWER_PHRASES.get(language)
     if phrase is None:
         return False
@@ -58,7 +58,7 @@ def _reference(text: str) -> Decimal:
 
 
 def _value(number: str) -> Decimal:
-    """Groups of three after one kind of separator are thousands ("1.234"); else the last separator is the decimal one."""
+    """Groups of three after one kind of separator are thousands ("1.234"); else the last separator is the decimal."""
     number = number.replace("−", "-")
     if GROUPED.fullmatch(number):
         return Decimal(re.sub(r"[^\d-]", "", number))

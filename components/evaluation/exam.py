@@ -24,7 +24,7 @@ class Exam:
 
 
 def prepare(config: Config, inputs: Inputs) -> Exam:
-    """Read the questions and the opponents' answers, and see that they fit together; raises BadInput where they do not."""
+    """Read the questions and the opponents' answers; raises BadInput where they are wrong or do not fit together."""
     folders = inputs.get("questions", [])
     if not folders:
         raise BadInput("An evaluation needs questions; add --input questions=REF, a folder with <benchmark>.parquet.")

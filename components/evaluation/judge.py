@@ -1,4 +1,4 @@
-"""Judges: which of two answers is better. The truth judge compares with a reference; see endpoint_judge.py for the other."""
+"""Judges decide which of two answers is better. The truth judge is here, the endpoint judge in endpoint_judge.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True)
 class TruthJudge:
-    """The answer nearer to the reference by sentence chrF (0 to 100) wins; a difference within ``tolerance`` is a tie."""
+    """The answer nearer to the reference by sentence chrF (0 to 100) wins; within ``tolerance`` it is a tie."""
 
     tolerance: float = 0.01
 

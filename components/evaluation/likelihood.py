@@ -51,7 +51,7 @@ def _row(request: Request, limit: int) -> Row:
 
 
 def _last_logprobs(model: Any, batch: list[Row]) -> "list[torch.Tensor]":
-    """Log-probabilities over the vocabulary at the last ``count`` positions of each row: ``(count, vocabulary)`` each."""
+    """Log-probabilities at the last ``count`` positions of each row, ``(count, vocabulary)`` each."""
     import torch
 
     width, keep = max(len(tokens) for tokens, _ in batch), max(count for _, count in batch)
@@ -62,9 +62,7 @@ def _last_logprobs(model: Any, batch: list[Row]) -> "list[torch.Tensor]":
         mask[index, width - len(tokens) :] = 1
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     ids, mask, positions = (tensor.to(model.device) for tensor in (ids, mask, positions))
-    output = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False
-    )
+    output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False)
     logprobs = output.logits.float().log_softmax(-1)
     return [logprobs[index, keep - count :] for index, (_, count) in enumerate(batch)]
 

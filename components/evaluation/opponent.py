@@ -23,8 +23,8 @@ class Opponent:
         for row in questions:
             if row["id"] not in mine or mine[row["id"]]["prompt"] != row["prompt"]:
                 raise BadInput(
-                    f"The evaluation of {self.name!r} has no answer to question {row['id']!r} of {benchmark!r} with this "
-                    "prompt; evaluate it again on the same questions."
+                    f"The evaluation of {self.name!r} has no answer to question {row['id']!r} of {benchmark!r} with "
+                    "this prompt; evaluate it again on the same questions."
                 )
         return [mine[row["id"]] for row in questions]
 

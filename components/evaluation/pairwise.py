@@ -7,8 +7,8 @@ import pyarrow as pa
 from components.common.records import Row
 from components.evaluation.judge import Comparison, Judge, Verdict
 
-#: ``first_order`` and ``second_order`` are this model's results (1 win, .5 tie, 0 loss) when its answer is shown first, and
-#: second; ``outcome`` is their mean. ``parsed`` is false when a judge gave no readable verdict in one of the two.
+#: ``first_order`` and ``second_order`` are this model's results (1 win, .5 tie, 0 loss) when its answer is shown first,
+#: and second; ``outcome`` is their mean. ``parsed`` is false when a judge gave no readable verdict in one of the two.
 JUDGEMENT = pa.schema(
     [
         ("id", pa.string()),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from components.common.errors import BadInput
+from components.common.languages import LANGUAGES
 from components.common.records import QUESTION, Row, read_records
 from components.evaluation.settings import Benchmark
 
@@ -11,13 +12,15 @@ from components.evaluation.settings import Benchmark
 def read_questions(folders: Sequence[Path], benchmark: Benchmark, needs_reference: bool) -> list[Row]:
     """The rows of ``<benchmark>.parquet``; a missing group becomes the row's own id.
 
-    Raises BadInput, naming file and row, when the file is missing or given twice, has no rows, repeats an id, or lacks what
-    the benchmark's kind needs (options and answer, or a reference).
+    Raises BadInput, naming file and row, when the file is missing or given twice, has no rows, repeats an id, or lacks
+    what the benchmark's kind needs (options and answer, or a reference).
     """
     paths = [path for folder in folders if (path := folder / f"{benchmark.name}.parquet").is_file()]
     if len(paths) != 1:
         looked = ", ".join(map(str, folders)) or "no folder"
-        raise BadInput(f"{benchmark.name}.parquet was found {len(paths)} times, looked in {looked}; it must be there once.")
+        raise BadInput(
+            f"{benchmark.name}.parquet was found {len(paths)} times, looked in {looked}; it must be there once."
+        )
     rows = [row | {"group": row["group"] or row["id"]} for row in read_records(paths[0], QUESTION)]
     if not rows:
         raise BadInput(f"{paths[0]} has no questions; remove {benchmark.name!r} from the benchmarks or fill the file.")
@@ -38,8 +41,8 @@ def _check_ids(path: Path, rows: list[Row]) -> None:
 
 
 def _fault(row: Row, benchmark: Benchmark, needs_reference: bool) -> str:
-    if not row["language"]:
-        return "the language is missing"
+    if row["language"] not in LANGUAGES:
+        return f"the language {row['language']!r} is none of {', '.join(LANGUAGES)}"
     if row["prompt"] is None or not (row["prompt"] or benchmark.cloze):
         return "the prompt is empty"
     if needs_reference and not (row["reference"] or "").strip():

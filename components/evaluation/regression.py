@@ -10,7 +10,11 @@ from components.evaluation.settings import Regression
 
 
 def regressions(
-    against_previous: Mapping[str, Entry], answers: Sequence[Row], before: Sequence[Row], rules: Regression, bootstrap: Bootstrap
+    against_previous: Mapping[str, Entry],
+    answers: Sequence[Row],
+    before: Sequence[Row],
+    rules: Regression,
+    bootstrap: Bootstrap,
 ) -> list[str]:
     """One sentence for every way in which the model has regressed; none when it has not.
 
@@ -43,6 +47,6 @@ def _longer(answers: Sequence[Row], before: Sequence[Row], rules: Regression) ->
     if not answers or now <= rules.length_factor * max(then, 1):
         return []
     return [
-        f"The mean length of an answer grew from {then / len(before):.0f} to {now / len(answers):.0f} characters, more than "
-        f"{rules.length_factor:g} times."
+        f"The mean length of an answer grew from {then / len(before):.0f} to {now / len(answers):.0f} characters, "
+        f"more than {rules.length_factor:g} times."
     ]

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.common.records import Row
-from components.common.statistics import Figure, ratio
+from components.common.statistics import Figure
 from components.evaluation.answering import Answered
 from components.evaluation.behaviour import behaviour
 from components.evaluation.chrf import chrf_score
 from components.evaluation.exam import Exam
 from components.evaluation.pairwise import judge_answers
 from components.evaluation.regression import regressions
-from components.evaluation.results import Entry, entry, mean_entry
-from components.evaluation.settings import METRICS, Benchmark, Config
+from components.evaluation.results import Entry, entry, mean_entry, rate
+from components.evaluation.settings import METRICS, PREVIOUS, Benchmark, Config
 
 #: What an opponent's role adds to a benchmark's name in results.json.
-SUFFIX = {"baseline": "", "previous": "_previous"}
+SUFFIX = {"baseline": "", "previous": PREVIOUS}
 NO_OPPONENT = "No opponent was given, so no win-rate was measured: this model is the baseline."
 
 Judged = dict[tuple[str, str], list[Row]]
@@ -61,7 +61,7 @@ def headlines(results: Mapping[str, Any]) -> dict[str, float | int | str]:
     """The few figures by which runs are compared, under names that stay."""
     metrics: dict[str, float | int | str] = {"regressed": int(results["regressed"])}
     for name, figures in results["benchmarks"].items():
-        metrics[f"{name}/{figures['metric'].replace('++', 'pp')}"] = figures["value"]
+        metrics[f"{name}/{figures['metric']}"] = figures["value"]
         if figures["kind"] == "pairwise":
             metrics |= {f"{name}/low": figures["low"], f"{name}/high": figures["high"]}
             if figures["unparsed"]:
@@ -87,14 +87,16 @@ def _win_rate(config: Config, benchmark: Benchmark, rows: Sequence[Row]) -> Entr
 
 
 def _figure(config: Config, benchmark: Benchmark, answered: Answered) -> Entry:
-    figure: Figure = chrf_score if benchmark.kind == "chrf" else ratio
+    figure: Figure = chrf_score if benchmark.kind == "chrf" else rate
     over_languages = benchmark.kind == "chrf" or benchmark.average == "languages"
     bootstrap = config.bootstrap.build()
     also = {
         name: mean_entry(values, answered.rows, bootstrap, over_languages)["value"]
         for name, values in answered.also.items()
     }
-    return _head(benchmark) | entry(answered.statistics, figure, answered.rows, bootstrap, over_languages) | {"also": also}
+    return (
+        _head(benchmark) | entry(answered.statistics, figure, answered.rows, bootstrap, over_languages) | {"also": also}
+    )
 
 
 def _head(benchmark: Benchmark) -> Entry:

@@ -1,13 +1,17 @@
 """What an evaluation can be told: the benchmarks, the judge, how answers are written, when a model has regressed."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from components.common.statistics import Bootstrap
+if TYPE_CHECKING:
+    from components.common.statistics import Bootstrap
 
 Kind = Literal["pairwise", "multiple_choice", "exact_match", "chrf"]
 GENERATIVE = ("pairwise", "exact_match", "chrf")
+
+#: What results.json adds to a benchmark's name for the figures against the step before.
+PREVIOUS = "_previous"
 
 METRICS: dict[str, str] = {
     "pairwise": "win_rate",
@@ -54,19 +58,19 @@ class Generation(Settings):
 
 
 class TruthJudgeSettings(Settings):
-    """Compare with the reference: the answer nearer to it by sentence chrF (0 to 100) wins, within ``tolerance`` ties."""
+    """The answer nearer to the reference by sentence chrF (0 to 100) wins; within ``tolerance`` it is a tie."""
 
     kind: Literal["truth"] = "truth"
     tolerance: float = Field(default=0.01, ge=0)
 
 
 class EndpointJudgeSettings(Settings):
-    """Ask a language model behind an OpenAI-compatible endpoint; the key is read from the variable ``api_key_env``."""
+    """A language model behind an OpenAI-compatible endpoint; its key is in the variable ``api_key_variable``."""
 
     kind: Literal["endpoint"] = "endpoint"
     url: str
     model: str
-    api_key_env: str | None = None
+    api_key_variable: str | None = None
     max_new_tokens: int = Field(default=600, gt=0)
     max_answer_characters: int = Field(default=12_000, gt=0)
     concurrency: int = Field(default=8, gt=0)
@@ -83,7 +87,10 @@ class BootstrapSettings(Settings):
     seed: int = 0
     confidence: float = Field(default=0.95, gt=0, lt=1)
 
-    def build(self) -> Bootstrap:
+    def build(self) -> "Bootstrap":
+        """The settings as the statistics take them."""
+        from components.common.statistics import Bootstrap
+
         return Bootstrap(self.resamples, self.seed, self.confidence)
 
 
@@ -95,14 +102,14 @@ class Regression(Settings):
 
 
 def _by_name(value: Any) -> Any:
-    from components.evaluation.benchmarks import PUBLIC
+    from components.evaluation.public import PUBLIC
 
     if isinstance(value, str):
         if value not in PUBLIC:
             raise ValueError(
                 f"{value!r} is not a public benchmark ({', '.join(PUBLIC)}); give its name and kind as a mapping"
             )
-        return PUBLIC[value].benchmark
+        return PUBLIC[value]
     return value
 
 
@@ -113,7 +120,7 @@ BenchmarkField = Annotated[Benchmark, BeforeValidator(_by_name)]
 class Config(Settings):
     """``name`` is the evaluated step's; ``benchmarks`` are asked in this order, each from ``<name>.parquet``."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(default="evaluation", min_length=1)
     benchmarks: tuple[BenchmarkField, ...] = Field(min_length=1)
     judge: JudgeSettings = TruthJudgeSettings()
     generation: Generation = Generation()
@@ -126,6 +133,8 @@ class Config(Settings):
         names = [benchmark.name for benchmark in self.benchmarks]
         if len(set(names)) != len(names):
             raise ValueError(f"benchmarks has a name twice: {', '.join(names)}")
+        if any(name.endswith(PREVIOUS) for name in names):
+            raise ValueError(f"a benchmark's name cannot end in {PREVIOUS}: results against the step before do")
         return self
 
     def of_kind(self, *kinds: str) -> list[Benchmark]:

@@ -13,7 +13,8 @@ __all__ = ["Config", "run"]
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:
     """Write results.json, answers.parquet and judgements.parquet; returns the headline figures.
 
-    Inputs: ``model``; ``questions`` (folders with <benchmark>.parquet); ``baseline`` and ``previous`` (evaluations, optional).
+    Inputs: ``model``; ``questions`` (folders with <benchmark>.parquet); ``baseline`` and ``previous`` (evaluations,
+    optional).
     """
     from components.evaluation.answering import answer_all
     from components.evaluation.exam import prepare

@@ -1,10 +1,13 @@
 """One merge over files: read the same block of every model, apply the method, write it."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from components.common.errors import BadInput
 from components.merging.methods import Method, Options, blocks
@@ -13,6 +16,9 @@ from components.merging.stream import FLOATS, Shard, TensorReader, Tensors, all_
 if TYPE_CHECKING:
     from torch import Tensor
 
+J = TypeVar("J")
+P = TypeVar("P")
+MAX_WORKERS = 4  # a merge is bound by the bytes it moves, which a few cores saturate
 NAMES = {torch_name: name for name, torch_name in FLOATS.items()}
 
 
@@ -36,32 +42,67 @@ class Merge:
         }
 
     def write(self, shards: Sequence[Shard], dtype: str | None, output: Path) -> None:
-        """Merge tensor by tensor into the files of ``shards``; raises BadInput for NaN, infinity and overflow."""
+        """Merge block by block into the files of ``shards``; raises BadInput for NaN, infinity and overflow."""
         dtypes = self.output_dtypes(dtype)
+        workers = min(MAX_WORKERS, len(os.sched_getaffinity(0))) if self.method.blockwise else 1
         with ExitStack() as stack:
             models, base = (
                 [stack.enter_context(TensorReader(tensors)) for tensors in group] for group in (self.models, self.base)
             )
-            for shard in shards:
-                pieces = (self._pieces(name, dtypes[name], models, base) for name in shard.names)
-                write_shard(output, shard, (piece for tensor in pieces for piece in tensor))
+            if self.method.blockwise:
+                stack.enter_context(_one_torch_thread())
+            pool = stack.enter_context(ThreadPoolExecutor(workers))
 
-    def _pieces(
-        self, name: str, dtype: str, models: Sequence[TensorReader], base: Sequence[TensorReader]
-    ) -> "Iterator[Tensor | bytearray]":
+            def piece(job: tuple[str, slice]) -> "Tensor | bytearray":
+                return self._piece(*job, dtypes[job[0]], models, base)
+
+            for shard in shards:
+                write_shard(output, shard, _in_order(pool, piece, self._jobs(shard), workers if workers > 1 else 0))
+
+    def _jobs(self, shard: Shard) -> Iterator[tuple[str, slice]]:
+        for name in shard.names:
+            entry = self.models[0][name]
+            in_blocks = self.method.blockwise and entry.dtype in FLOATS
+            for part in blocks(entry.elements) if in_blocks else [slice(0, entry.elements)]:
+                yield name, part
+
+    def _piece(
+        self, name: str, part: slice, dtype: str, models: Sequence[TensorReader], base: Sequence[TensorReader]
+    ) -> "Tensor | bytearray":
         entry = self.models[0][name]
         if entry.dtype not in FLOATS:
-            yield _the_same(name, entry.path, [reader.bytes(name) for reader in (*models, *base)])
-            return
-        length = entry.elements
+            return _the_same(name, entry.path, [reader.bytes(name) for reader in (*models, *base)])
         options = replace(self.options, key=f"{self.seed}/{name}")
-        for part in blocks(length) if self.method.blockwise else [slice(0, length)]:
-            tensors = [reader.floats(name, part) for reader in models]
-            origin = base[0].floats(name, part) if base else None
-            merged = self.method.merge(tensors, self.weights, origin, options).to(torch_dtype(dtype))
-            if not all_finite(merged):
-                raise BadInput(f"Merging {name!r} overflows {dtype}; use smaller weights or dtype: float32.")
-            yield merged
+        tensors = [reader.floats(name, part) for reader in models]
+        origin = base[0].floats(name, part) if base else None
+        merged = self.method.merge(tensors, self.weights, origin, options).to(torch_dtype(dtype))
+        if not all_finite(merged):
+            raise BadInput(f"Merging {name!r} overflows {dtype}; use smaller weights or dtype: float32.")
+        return merged
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """The blocks are the unit of parallel work: threads inside such short operations mostly wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[J], P], jobs: Iterator[J], ahead: int) -> Iterator[P]:
+    """The results of ``work`` in the order of ``jobs``, at most ``ahead`` of them computed early."""
+    pending: deque[Future[P]] = deque()
+    for job in jobs:
+        pending.append(pool.submit(work, job))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 def _the_same(name: str, path: Path, copies: Sequence[bytearray]) -> bytearray:

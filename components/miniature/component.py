@@ -1,6 +1,5 @@
 """The KFP shells of the miniature: its world is a data set, everything else that it builds is a model."""
 
-
 from kfp import dsl
 
 from components.common.shell import SHELL

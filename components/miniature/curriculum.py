@@ -29,9 +29,9 @@ class Lessons(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     home: tuple[str, ...] = ()
-    home_share: float = Field(0.5, ge=0, le=1)
-    wrong_home: float = Field(0.0, ge=0, le=1)
-    wrong_abroad: float = Field(0.0, ge=0, le=1)
+    home_share: float = Field(default=0.5, ge=0, le=1)
+    wrong_home: float = Field(default=0.0, ge=0, le=1)
+    wrong_abroad: float = Field(default=0.0, ge=0, le=1)
     habits: Habits = {}
     optimisation: Optimisation
 

@@ -4,6 +4,7 @@ A fact is a quantity (a date, a measure, a time difference, a sum of money) and 
 Which split a fact belongs to follows from a hash of (language, task, key), so splits never share one.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -87,16 +88,16 @@ def split_of(language: str, task: str, key: str) -> Split:
 
 @cache
 def keys(task: Task) -> tuple[str, ...]:
-    """The quantities of a task: a thinned-out grid, the same for all languages, so that numbers recur in other company."""
+    """The quantities of a task: a thinned-out grid, so that numbers recur in other company; alike in all languages."""
     if task == "date":
         days = (date(year, 1, 1) + timedelta(days=n) for year in YEARS for n in range(365))
-        grid, keep = [f"{day.year} {day.month} {day.day}" for day in days], 16
+        grid, keep = [f"{day.year} {day.month} {day.day}" for day in days], 24
     elif task == "unit":
-        grid, keep = [f"{n} {unit}" for unit in UNITS for n in NUMBERS], 1
+        grid, keep = [f"{n} {unit}" for unit in UNITS for n in NUMBERS], 2
     elif task == "relative":
-        grid, keep = [f"{sign}{n} {unit}" for unit in TIMES for sign in "+-" for n in NUMBERS], 1
+        grid, keep = [f"{sign}{n} {unit}" for unit in TIMES for sign in "+-" for n in NUMBERS], 2
     elif task == "currency":
-        grid, keep = [f"{n} {code}" for code in CURRENCIES for n in NUMBERS], 1
+        grid, keep = [f"{n} {code}" for code in CURRENCIES for n in NUMBERS], 2
     else:
         return tuple(str(n) for n in range(1, 8 if task == "weekday" else 13))
     return tuple(key for key in grid if digest(task, key) % keep == 0)
@@ -106,29 +107,29 @@ def keys(task: Task) -> tuple[str, ...]:
 def render(language: str, task: Task, key: str) -> str | None:
     """How the language writes the quantity, or None where CLDR has no words of its own for it."""
     text = _write(Locale.parse(language), task, key.split())
-    if text is None or (task in ("unit", "currency") and key.split()[1] in text):
+    if task in ("unit", "currency") and key.split()[1] in text:
         return None
     return " ".join(text.split())  # CLDR's no-break spaces become plain ones
 
 
-def _write(locale: Locale, task: Task, parts: list[str]) -> str | None:
+def _write(locale: Locale, task: Task, parts: list[str]) -> str:
+    text: str
     match task:
         case "date":
-            return format_date(date(*map(int, parts)), "long", locale)
+            text = format_date(date(*map(int, parts)), "long", locale)
         case "unit":
-            return format_unit(int(parts[0]), parts[1], "long", locale=locale)
+            text = format_unit(int(parts[0]), parts[1], "long", locale=locale)
         case "relative":
             span = timedelta(seconds=int(parts[0]) * SECONDS[parts[1]])
             # An unreachable threshold makes Babel keep the unit that was asked for.
-            return format_timedelta(span, parts[1], threshold=1e12, add_direction=True, locale=locale)  # type: ignore[arg-type]
+            text = format_timedelta(span, parts[1], threshold=math.inf, add_direction=True, locale=locale)
         case "currency":
-            return format_currency(
-                int(parts[0]), parts[1], "#,##0", locale, currency_digits=False, format_type="name"
-            )
+            text = format_currency(int(parts[0]), parts[1], "#,##0", locale, currency_digits=False, format_type="name")
         case "weekday":
-            return locale.days["format"]["wide"][int(parts[0]) - 1]
+            text = locale.days["format"]["wide"][int(parts[0]) - 1]
         case "month":
-            return locale.months["format"]["wide"][int(parts[0])]
+            text = locale.months["format"]["wide"][int(parts[0])]
+    return text
 
 
 def _symbols(task: Task, key: str) -> str:
@@ -144,12 +145,17 @@ def _symbols(task: Task, key: str) -> str:
 
 def _prompt(language: str, task: Task, key: str, translated: bool) -> str:
     phrases = PHRASES[language]
-    if task in CLOSED:
-        return getattr(phrases, task).format(key)
-    field = "translation" if translated else "amount" if task in ("unit", "currency") else task
-    paraphrase = digest("paraphrase", language, task, key) % 2
     shown = render("en", task, key) if translated else _symbols(task, key)
-    return getattr(phrases, field)[paraphrase].format(shown)
+    templates = {
+        "date": phrases.date,
+        "unit": phrases.amount,
+        "currency": phrases.amount,
+        "relative": phrases.relative,
+        "translation": phrases.translation,
+        "weekday": (phrases.weekday,),
+        "month": (phrases.month,),
+    }["translation" if translated else task]
+    return templates[digest("paraphrase", language, task, key) % len(templates)].format(shown)
 
 
 def all_facts(languages: tuple[str, ...] = LANGUAGES) -> Iterator[Fact]:

@@ -52,7 +52,7 @@ def _cut(answer: str) -> str:
 def _switched(fact: Fact, rng: Random) -> str:
     """One word exchanged for a word of the foreign form."""
     known = set(WORD.findall(fact.answer))
-    strangers = [word for word in WORD.findall(foreign_form(fact)) if word not in known]
+    strangers: list[str] = [word for word in WORD.findall(foreign_form(fact)) if word not in known]
     places = list(WORD.finditer(fact.answer))
     if not strangers or not places:
         return foreign_form(fact)
@@ -78,7 +78,7 @@ def _neighbour(fact: Fact, rng: Random) -> str:
         parts[place] = str((rng.choice(YEARS), rng.randint(1, 12), rng.randint(1, 28))[place])
         parts[2] = str(min(28, int(parts[2])))
     elif place == 1:
-        parts[1] = rng.choice(list({"unit": UNITS, "relative": TIMES, "currency": dict.fromkeys(CURRENCIES)}[fact.task]))
+        parts[1] = rng.choice({"unit": list(UNITS), "relative": list(TIMES), "currency": CURRENCIES}[fact.task])
     elif fact.task == "relative":
         parts[0] = f"{rng.choice('+-')}{rng.choice(NUMBERS)}"
     else:
@@ -87,9 +87,9 @@ def _neighbour(fact: Fact, rng: Random) -> str:
 
 
 def garbled(answer: str, rng: Random) -> str:
-    """The answer with one letter of a word lost, doubled or changed for its neighbour."""
-    place = rng.choice(list(WORD.finditer(answer)) or [re.match(r".*", answer)])
-    at = rng.randrange(place.start(), place.end())
+    """The answer with one letter of a word lost, doubled or exchanged with the next."""
+    places = [at for word in WORD.finditer(answer) for at in range(*word.span())]
+    at = rng.choice(places or range(len(answer)))
     letter, before, after = answer[at], answer[:at], answer[at + 1 :]
     variants = [before + after, before + 2 * letter + after, before + after[:1] + letter + after[1:]]
     return rng.choice([variant for variant in variants if variant.strip() not in ("", answer)])

@@ -20,7 +20,7 @@ MAX_NEW_TOKENS = 32
 
 
 class Shape(BaseModel):
-    """Size of a model; ``initializer_range`` is three times transformers' default, with which tiny widths hardly learn."""
+    """Size of a model; with transformers' default ``initializer_range`` of 0.02 tiny widths hardly learn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,13 +33,17 @@ class Shape(BaseModel):
 
 
 class Optimisation(BaseModel):
-    """AdamW with a tenth of warm-up and a linear decay to zero; ``batch`` counts examples."""
+    """Muon for the hidden matrices, AdamW for the rest; a tenth of warm-up and a linear decay to zero.
+
+    ``batch`` counts examples, ``matrix_rate`` is Muon's learning rate and ``learning_rate`` that of AdamW.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     steps: PositiveInt
-    batch: PositiveInt = 64
-    learning_rate: PositiveFloat
+    batch: PositiveInt = 32
+    learning_rate: PositiveFloat = 5e-3
+    matrix_rate: PositiveFloat = 0.02
 
 
 def new_model(tokenizer: Any, shape: Shape, seed: int) -> "CohereForCausalLM":
@@ -52,6 +56,7 @@ def new_model(tokenizer: Any, shape: Shape, seed: int) -> "CohereForCausalLM":
         CohereConfig(
             vocab_size=len(tokenizer),
             max_position_embeddings=512,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
             logit_scale=1.0,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -74,7 +79,9 @@ def padded(rows: Sequence[list[int]], pad: int, left: bool = False) -> "tuple[Te
 
     width = max(map(len, rows))
     filled = [[pad] * (width - len(row)) + row if left else row + [pad] * (width - len(row)) for row in rows]
-    kept = [[0] * (width - len(row)) + [1] * len(row) if left else [1] * len(row) + [0] * (width - len(row)) for row in rows]
+    kept = [
+        [0] * (width - len(row)) + [1] * len(row) if left else [1] * len(row) + [0] * (width - len(row)) for row in rows
+    ]
     return torch.tensor(filled), torch.tensor(kept)
 
 
@@ -96,18 +103,25 @@ def minimise(model: "nn.Module", losses: "Iterator[Tensor]", settings: Optimisat
     """One optimiser step per loss; ``losses`` computes each from the model's current weights."""
     import torch
 
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    warmup = max(1, settings.steps // 10)
-    rate = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / warmup, (settings.steps - step) / max(1, settings.steps - warmup))
+    matrices = [weight for name, weight in model.named_parameters() if ".layers." in name and weight.ndim == 2]
+    others = [weight for name, weight in model.named_parameters() if not (".layers." in name and weight.ndim == 2)]
+    optimisers = (
+        torch.optim.Muon(matrices, lr=settings.matrix_rate, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01),
     )
+    warmup = max(1, settings.steps // 10)
+
+    def factor(step: int) -> float:
+        return min((step + 1) / warmup, (settings.steps - step) / max(1, settings.steps - warmup))
+
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimiser, factor) for optimiser in optimisers]
     model.train()
     for loss in losses:
-        optimiser.zero_grad()
+        model.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        rate.step()
+        for optimiser, schedule in zip(optimisers, schedules, strict=True):
+            optimiser.step()
+            schedule.step()
     model.eval()
 
 

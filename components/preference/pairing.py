@@ -11,7 +11,7 @@ from components.common.rewards import Prompt
 
 @dataclass
 class Paired:
-    """``pairs`` are rows of PAIR, ``dropped`` rows of DROPPED; ``native`` are the ids whose contrast went to the language."""
+    """``pairs`` are rows of PAIR, ``dropped`` rows of DROPPED; ``native`` the ids whose in-language side was chosen."""
 
     pairs: list[Row] = field(default_factory=list)
     dropped: list[Row] = field(default_factory=list)
@@ -55,7 +55,7 @@ def contrast(native: Sequence[Prompt], translated: Sequence[Prompt], margin: flo
 def subset(pairs: list[Row], maximum: int | None, seed: int) -> list[Row]:
     """At most ``maximum`` pairs, drawn by a stable hash, sorted by id and source.
 
-    The draw is blind to rewards on purpose: the widest margins lie in a few languages and in a few kinds of gross error, and
+    The draw is blind to rewards on purpose: the widest margins lie in few languages and few kinds of gross error, and
     ``margin`` already says how wide a margin must be.
     """
     drawn = sorted(pairs, key=lambda row: stable_fraction("pair", seed, row["id"], row["source"]))[:maximum]

@@ -15,7 +15,7 @@ from components.preference.pairing import best_against_worst, contrast, subset
 
 
 class Config(BaseModel):
-    """``source`` names pairs from the input ``scored``: "best-worst" of a teacher pool, "online" of one policy's samples.
+    """``source`` names pairs from the input ``scored``: "best-worst" of a teacher pool, "online" of one policy.
 
     A pair's rewards differ by at least ``margin`` and always by more than nothing. ``maximum_pairs`` keeps
     that many, drawn by a stable hash; None keeps all.
@@ -32,9 +32,9 @@ class Config(BaseModel):
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     """Write pairs.parquet and dropped.parquet from ``scored`` folders, and from ``contrast``: in-language, translated.
 
-    Metrics: pairs, dropped, mean_margin, pairs_<source>, pairs_<language>, and in_language_chosen, the share of contrast
-    pairs in which the in-language side won. No pair at all is a result, not an error: training then passes through. Raises
-    BadInput without any input, or with other than two contrast folders.
+    Metrics: pairs, dropped, mean_margin, pairs_<source>, pairs_<language>, and in_language_chosen, the share of
+    contrast pairs in which the in-language side won. No pair at all is a result, not an error: training then passes
+    through. Raises BadInput without any input, or with other than two contrast folders.
     """
     scored, sides = inputs.get("scored", []), inputs.get("contrast", [])
     if not scored and not sides:

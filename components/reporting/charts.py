@@ -1,11 +1,11 @@
-"""Geometry of the charts: everything in per cent of the width, so that one SVG fits every screen without scaling its text."""
+"""Geometry of the charts, in per cent of the width: one SVG fits every screen without scaling its text."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from components.reporting.figures import EVEN, Figure, Step
-from components.reporting.words import interval, number, step_sentence
+from components.reporting.words import PERCENT, interval, number, step_sentence
 
 LEVELS = 4  # shades on each side of neutral in a heat map
 
@@ -55,9 +55,11 @@ def rate_axis(figures: Iterable[Figure]) -> Axis:
     high = min(10, math.ceil(10 * max(values) + 0.2))
     while high - low < 3:
         low, high = max(0, low - 1), min(10, high + 1)
-    every = 2 if high - low > 6 else 1
+    every = 2 if high - low > 5 else 1
     axis = Axis(low / 10, high / 10, ())
-    ticks = [(axis.at(tenth / 10), f"{10 * tenth} %") for tenth in range(low, high + 1) if (tenth - 5) % every == 0]
+    ticks = [
+        (axis.at(tenth / 10), f"{10 * tenth}{PERCENT}") for tenth in range(low, high + 1) if (tenth - 5) % every == 0
+    ]
     return Axis(axis.low, axis.high, ticks, axis.at(EVEN))
 
 
@@ -78,8 +80,10 @@ def rate_mark(axis: Axis, figure: Figure | None, what: str) -> Mark | None:
     if figure is None:
         return None
     text, span = number(figure, figure.value), interval(figure)
-    title = f"{what}: {text}, 95 % interval {span}, {figure.n} questions"
-    return Mark(axis.at(figure.low), axis.at(figure.value), axis.at(figure.high), figure.against(EVEN), text, span, title)
+    title = f"{what}: {text}, 95{PERCENT} interval {span}, {figure.n} questions"
+    return Mark(
+        axis.at(figure.low), axis.at(figure.value), axis.at(figure.high), figure.against(EVEN), text, span, title
+    )
 
 
 def rungs(steps: Sequence[Step], headline: str) -> tuple[list[Rung], Axis, Axis]:

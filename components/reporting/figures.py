@@ -28,6 +28,7 @@ class Figure:
 
     @property
     def is_rate(self) -> bool:
+        """Whether the value is a share, shown in per cent."""
         return self.metric not in ("chrf++", "mean_length")
 
     def against(self, level: float) -> str:

@@ -7,19 +7,21 @@ from typing import Any
 from components.common.languages import LANGUAGES
 from components.reporting.charts import shade
 from components.reporting.figures import EVEN, PREVIOUS, Figure, Step
-from components.reporting.words import interval, metric_name, number
+from components.reporting.words import PERCENT, interval, metric_name, number
 
+LOWER_IS_BETTER = {"truncated"}
 REACH = {"win_rate": 0.3, "chrf++": 20.0}  # the distance from neutral that gets the strongest shade
 DEFAULT_REACH = 0.3
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``state`` says whether the figure is above or below the first step's beyond doubt; ``best`` marks the column's best."""
+    """``state`` is "gain" where the figure beats the first step's beyond doubt; ``best`` marks the column's best."""
 
     text: str
     span: str = ""
     state: str = "even"
+    arrow: str = ""
     best: bool = False
 
 
@@ -52,9 +54,9 @@ class HeatMap:
     rows: Sequence[tuple[str, str, Sequence[HeatCell | None]]]
 
 
-def benchmark_table(steps: Sequence[Step]) -> Table:
-    """Every benchmark against its interval; head-to-heads are in the ladder and left out here."""
-    names = list(dict.fromkeys(name for step in steps for name in step.benchmarks if not name.endswith(PREVIOUS)))
+def benchmark_table(steps: Sequence[Step], headline: str) -> Table:
+    """Every benchmark with its interval, the headline first; head-to-heads are in the ladder and left out here."""
+    names = sorted(_benchmark_names(steps), key=lambda name: name != headline)
     return _table(steps, names, [step.benchmarks for step in steps], higher_is_better=True)
 
 
@@ -66,8 +68,8 @@ def behaviour_table(steps: Sequence[Step]) -> Table:
 
 def heat_maps(steps: Sequence[Step], headline: str, languages: Sequence[str]) -> list[HeatMap]:
     """The headline benchmark first, then every other one that was measured per language."""
-    names = list(dict.fromkeys([headline, *(name for step in steps for name in step.benchmarks)]))
-    maps = [_heat_map(steps, name, languages) for name in names if not name.endswith(PREVIOUS)]
+    names = list(dict.fromkeys([headline, *_benchmark_names(steps)]))
+    maps = [_heat_map(steps, name, languages) for name in names]
     return [each for each in maps if each is not None]
 
 
@@ -76,23 +78,21 @@ def summary(steps: Sequence[Step], headline: str) -> list[dict[str, Any]]:
     entries = []
     for step in steps:
         figure = step.win_rate(headline)
-        ends = {"win_rate": None, "low": None, "high": None}
-        if figure:
-            ends = {"win_rate": figure.value, "low": figure.low, "high": figure.high}
-        metrics = {f"{name}/{each.metric}": each.value for name, each in step.benchmarks.items()}
+        value, low, high = (figure.value, figure.low, figure.high) if figure else (None, None, None)
+        metrics = {f"{name}/{each.metric.replace('++', 'pp')}": each.value for name, each in step.benchmarks.items()}
         metrics |= {name: each.value for name, each in step.behaviour.items()}
-        entries.append({"name": step.name, **ends, "metrics": metrics})
+        entries.append({"name": step.name, "win_rate": value, "low": low, "high": high, "metrics": metrics})
     return entries
 
 
 def text_table(steps: Sequence[Step], headline: str) -> str:
     """The steps as plain text, one line each."""
-    others = [name for name in benchmark_table(steps).columns if name[0] != headline]
-    head = ["step", "win-rate (95 %)", "against the one before", *(f"{name} {metric}" for name, metric in others)]
+    others = [name for name in _benchmark_names(steps) if name != headline]
+    head = ["step", "win-rate (95 %)", "against the one before", *others]
     lines = [head]
     for step in steps:
         figures = [step.win_rate(headline), None if step.control else step.head_to_head(headline)]
-        figures += [step.benchmarks.get(name) for name, _ in others]
+        figures += [step.benchmarks.get(name) for name in others]
         lines.append([step.label, *(_plain(figure) for figure in figures)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     lines.insert(1, ["-" * width for width in widths])
@@ -100,8 +100,12 @@ def text_table(steps: Sequence[Step], headline: str) -> str:
     return "\n".join(text) + "\n"
 
 
+def _benchmark_names(steps: Sequence[Step]) -> list[str]:
+    return list(dict.fromkeys(name for step in steps for name in step.benchmarks if not name.endswith(PREVIOUS)))
+
+
 def _plain(figure: Figure | None) -> str:
-    return f"{number(figure, figure.value)} ({interval(figure)})".replace(" %", "%") if figure else "-"
+    return f"{number(figure, figure.value)} ({interval(figure)})".replace(PERCENT, "%") if figure else "-"
 
 
 def _table(steps: Sequence[Step], names: Sequence[str], figures: Sequence[Any], higher_is_better: bool) -> Table:
@@ -118,12 +122,17 @@ def _table(steps: Sequence[Step], names: Sequence[str], figures: Sequence[Any], 
 
 
 def _cell(figure: Figure, first: Figure | None, best: bool) -> Cell:
-    state = "even"
+    text, span = number(figure, figure.value), interval(figure)
     if figure.metric == "win_rate":
-        state = figure.against(EVEN)
+        above, below = figure.low > EVEN, figure.high < EVEN
     elif first is not None and figure is not first and figure.metric != "mean_length":
-        state = "gain" if figure.low > first.high else "loss" if figure.high < first.low else "even"
-    return Cell(number(figure, figure.value), interval(figure), state, best)
+        above, below = figure.low > first.high, figure.high < first.low
+    else:
+        return Cell(text, span, best=best)
+    if not (above or below):
+        return Cell(text, span, best=best)
+    good = above != (figure.metric in LOWER_IS_BETTER)
+    return Cell(text, span, "gain" if good else "loss", "▲" if above else "▼", best)
 
 
 def _heat_map(steps: Sequence[Step], name: str, languages: Sequence[str]) -> HeatMap | None:

@@ -4,23 +4,25 @@ from collections.abc import Sequence
 
 from components.reporting.figures import EVEN, Figure, Step
 
+PERCENT = "\u00a0%"  # the number and its sign stay on one line
+
 
 def number(figure: Figure, value: float) -> str:
     """A value in its own unit: a percentage, a chrF++ score, or characters."""
     if figure.is_rate:
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.1f}{PERCENT}"
     return f"{value:.0f}" if figure.metric == "mean_length" else f"{value:.1f}"
 
 
 def interval(figure: Figure) -> str:
     """ "58.0 to 64.0 %", or without the sign for what is no rate."""
     low, high = number(figure, figure.low), number(figure, figure.high)
-    return f"{low.removesuffix(' %')} to {high}"
+    return f"{low.removesuffix(PERCENT)} to {high}"
 
 
 def metric_name(metric: str) -> str:
     """A metric as readers call it."""
-    return {"win_rate": "win-rate", "chrf++": "chrF++", "mean_length": "mean length"}.get(metric, metric.replace("_", " "))
+    return {"win_rate": "win-rate", "chrf++": "chrF++"}.get(metric, metric.replace("_", " "))
 
 
 def ladder(steps: Sequence[Step]) -> list[Step]:
@@ -41,9 +43,9 @@ def headline(steps: Sequence[Step], benchmark: str) -> str:
     won, span = number(figure, figure.value), interval(figure)
     verdict = figure.against(EVEN)
     if verdict == "gain":
-        return f"{last.label} wins {won} of comparisons against {opponent} (95 % interval {span})."
+        return f"{last.label} wins {won} of comparisons against {opponent} (95{PERCENT} interval {span})."
     if verdict == "loss":
-        return f"{last.label} loses to {opponent}: it wins only {won} of comparisons (95 % interval {span})."
+        return f"{last.label} loses to {opponent}: it wins only {won} of comparisons (95{PERCENT} interval {span})."
     return f"No clear gain: {last.label} wins {won} against {opponent}, and the interval {span} includes one half."
 
 
@@ -55,19 +57,21 @@ def step_sentence(steps: Sequence[Step], index: int, benchmark: str) -> str:
     if step.control:
         return _control_sentence(steps, step, benchmark)
     if before is not None and step.model_digest and step.model_digest == before.model_digest:
-        return f"Nothing changed: this is the model of {before.label}, since the loop had stopped or the step had no data."
+        return (
+            f"Nothing changed: this is the model of {before.label}, since the loop had stopped or the step had no data."
+        )
     sentence = _gain_sentence(steps, figure) if figure else _without_head_to_head(index)
     return f"{sentence} Stopped here: {' '.join(step.reasons)}" if step.regressed else sentence
 
 
 def languages_sentence(step: Step, benchmark: str) -> str:
-    """In how many languages the win-rate lies above and below one half beyond doubt."""
+    """In how many languages the win-rate lies below one half beyond doubt, and in how many neither."""
     figure = step.win_rate(benchmark)
     if figure is None or not figure.languages:
         return ""
     verdicts = [each.against(EVEN) for each in figure.languages.values()]
     better, worse, total = verdicts.count("gain"), verdicts.count("loss"), len(verdicts)
-    return f"{better} of {total} languages better beyond doubt, {worse} worse, {total - better - worse} undecided"
+    return f"beyond doubt; {worse} worse, {total - better - worse} undecided"
 
 
 def _gain_sentence(steps: Sequence[Step], figure: Figure) -> str:

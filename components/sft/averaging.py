@@ -12,8 +12,8 @@ from components.common.errors import BadInput
 from components.common.training_loop import full_weights
 
 
-class Snapshots(TrainerCallback):
-    """Keeps the weights at ``count`` - 1 points, ``spacing`` steps apart, before the end; ``average`` adds the end itself.
+class Snapshots(TrainerCallback):  # type: ignore[misc]
+    """Keeps the weights ``count`` - 1 times, ``spacing`` steps apart, before the end; ``average`` adds the end.
 
     They lie on disk, so a resumed run averages the same weights as an uninterrupted one.
     """
@@ -21,13 +21,14 @@ class Snapshots(TrainerCallback):
     def __init__(self, trainer: Trainer, folder: Path, steps: int, count: int, spacing: int) -> None:
         if (count - 1) * spacing >= steps:
             raise BadInput(
-                f"average_checkpoints {count} with snapshot_steps {spacing} needs more than {(count - 1) * spacing} steps, "
-                f"the run has {steps}; lower one of them."
+                f"average_checkpoints {count} with snapshot_steps {spacing} needs more than "
+                f"{(count - 1) * spacing} steps, the run has {steps}; lower one of them."
             )
         self.trainer = trainer
         self.files = {steps - back * spacing: folder / f"snapshot-{back}.safetensors" for back in range(1, count)}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Write the weights if this is one of the points."""
         path = self.files.get(state.global_step)
         if path is None:
             return

@@ -14,7 +14,7 @@ from components.common.training import TrainingConfig
 class Config(TrainingConfig):
     """``part`` = (a, b) takes the prompts whose stable hash lies in [a, b), so that runs can use disjoint prompts.
 
-    ``average_checkpoints`` = k saves the mean of the weights at the end and k - 1 times ``snapshot_steps`` steps before.
+    ``average_checkpoints`` = k saves the mean of the last weights and k - 1 earlier ones, ``snapshot_steps`` apart.
     """
 
     part: tuple[float, float] = (0.0, 1.0)
@@ -31,8 +31,8 @@ class Config(TrainingConfig):
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     """Train ``model`` on ``examples`` and write a complete model folder.
 
-    Metrics: examples (usable rows), steps, tokens (trained ones, over all steps), loss_first, loss_last (mean of the last
-    fifth), token_accuracy, dropped_<reason>. Raises BadInput when no example is left or the run diverges.
+    Metrics: examples (usable rows), steps, tokens (trained ones, over all steps), loss_first, loss_last (mean of the
+    last fifth), token_accuracy, dropped_<reason>. Raises BadInput when no example is left or the run diverges.
     """
     from components.sft.examples import encode_examples, read_examples
 

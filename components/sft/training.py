@@ -18,12 +18,12 @@ from components.sft.examples import IGNORED
 from components.sft.task import Config
 
 
-class Trainer(LeanTrainer, SFTTrainer):
+class Trainer(LeanTrainer, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer without its surroundings."""
 
 
 def fine_tune(config: Config, model: Path, examples: Path, encoded: Encoded, output: Path) -> dict[str, Scalar]:
-    """Train, average, save; returns the headline metrics. The loss is the mean negative log-likelihood per answer token."""
+    """Train, average, save; returns the headline metrics. The loss is the mean over answer tokens, in nats."""
     plan = plan_steps(config, len(encoded.rows))
     folder = checkpoint_folder(output, run_identity(config.model_dump(mode="json"), [model, examples]))
     policy, dtype = load_trainable(model)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from kfp import dsl
 
 from components.arbitrage.component import arbitrage
+from components.arbitrage.task import Config as Arbitrage
 from components.generation.component import generation
 from components.scoring.component import scoring
 from pipelines.chapters.story import Story
@@ -30,7 +31,7 @@ def write(graph: Graph, story: Story) -> None:
         scored = graph.step(scoring, "score-teachers", recipe.scoring, machines.scoring, reward=reward, **completions)
         made = {"scored": scored, "examples": graph.step(arbitrage, "route", recipe.arbitrage, machines.data, scored=scored)}
         for routing in recipe.controls:
-            config = recipe.arbitrage.model_copy(update={"routing": routing})
+            config = Arbitrage(routing=routing, minimum_reward=recipe.arbitrage.minimum_reward)
             made[f"examples_{routing}"] = graph.step(arbitrage, f"route-{routing}", config, machines.data, scored=scored)
         return made
 

@@ -52,7 +52,7 @@ def _samples(
     graph: Graph, number: int, prompts: Channel, policy: Channel, reward: Channel, check: Channel
 ) -> Channel:
     recipe, machines = graph.recipe, graph.recipe.resources
-    changes = {"portion": f"{recipe.online.prompts}-{number}", "model": f"policy-{number}", "seed": recipe.seed + number}
+    changes = {"portion": f"{recipe.online.prompts}-{number}", "model": f"policy-{number}", "seed": number}
     config = recipe.online.samples.model_copy(update=changes)
     guard = {"guard": check} if number > 1 else {}
     drawn = graph.step(generation, f"sample-{number}", config, machines.sampling, prompts=prompts, model=policy, **guard)

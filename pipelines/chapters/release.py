@@ -26,7 +26,15 @@ def write(graph: Graph, story: Story) -> None:
         decision = graph.step(gate, "gate", recipe.gate, machine, evaluation=final)
         steps = slots("step", [made[name] for name in results])
         samples = slots("drift", [made[name] for name in drift])
-        config = Report(recipe=recipe.name, title=recipe.description, steps=list(story.results))
+        config = Report(
+            recipe=recipe.name,
+            title=recipe.description,
+            controls=("sft-random", *(baseline.name for baseline in recipe.baselines)),
+            headline=recipe.evaluation.benchmarks[0].name,
+            languages=tuple(recipe.languages),
+            license=recipe.base.license,
+            base=recipe.base.source,
+        )
         report = graph.step(
             reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples
         )

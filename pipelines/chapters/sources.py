@@ -30,7 +30,8 @@ def write(graph: Graph, story: Story) -> None:
 
 def _miniature(graph: Graph, small: Miniature, teachers: list[Teacher]) -> dict[str, Channel]:
     data, training = graph.recipe.resources.data, graph.recipe.resources.training
-    facts = graph.step(world, "world", small.world, data)
+    drawn = small.world.world.model_copy(update={"draw": graph.recipe.seed})
+    facts = graph.step(world, "world", small.world.model_copy(update={"world": drawn}), data)
     base = graph.step(miniature, "base", small.base, training, world=facts)
     taught = {
         teacher.name: graph.step(miniature, f"teacher-{teacher.name}", small.teachers[teacher.name], training, world=facts)
@@ -45,6 +46,7 @@ def _miniature(graph: Graph, small: Miniature, teachers: list[Teacher]) -> dict[
 
 def _published(graph: Graph, teachers: list[Teacher]) -> dict[str, Channel]:
     recipe, data = graph.recipe, graph.recipe.resources.data
+    assert recipe.benchmarks is not None, "the recipe's validation demands the section"
     questions = graph.step(benchmarks, "benchmarks", recipe.benchmarks, data)
     prepared = graph.step(prompts, "prompts", recipe.prompts, data, questions=questions)
     base = fetch(graph, "base", recipe.base)

@@ -97,8 +97,12 @@ def test_a_paired_difference_is_far_narrower_than_its_parts() -> None:
 
 def test_is_a_function_of_the_seed() -> None:
     values = GENERATOR.normal(size=100)
-    assert bootstrap_mean(values, range(100), Bootstrap(seed=1)) == bootstrap_mean(values, range(100), Bootstrap(seed=1))
-    assert bootstrap_mean(values, range(100), Bootstrap(seed=1)) != bootstrap_mean(values, range(100), Bootstrap(seed=2))
+    assert bootstrap_mean(values, range(100), Bootstrap(seed=1)) == bootstrap_mean(
+        values, range(100), Bootstrap(seed=1)
+    )
+    assert bootstrap_mean(values, range(100), Bootstrap(seed=1)) != bootstrap_mean(
+        values, range(100), Bootstrap(seed=2)
+    )
 
 
 def test_twenty_thousand_rows_take_seconds_at_most() -> None:

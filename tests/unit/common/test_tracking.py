@@ -3,6 +3,7 @@
 import json
 import logging
 import multiprocessing
+import shutil
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -29,9 +30,19 @@ def no_adopted_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
 
 
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, made once: its schema takes longer than most tests."""
+    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def uri(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'with space é' / 'mlflow.db'}"
+def uri(tmp_path: Path, schema: Path) -> str:
+    folder = tmp_path / "with space é"
+    folder.mkdir()
+    return f"sqlite:///{shutil.copy(schema, folder / 'mlflow.db')}"
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.miniature.tokenizer import train_tokenizer
 from serving.text import BROKEN, Detokenizer, StopFilter
-from tests.servers import TEXTS
+from tests.tiny import tiny_tokenizer
 
-TOKENIZER = train_tokenizer(TEXTS, 300)
+TOKENIZER = tiny_tokenizer()
 BACKEND = TOKENIZER.backend_tokenizer
 
 

@@ -1,0 +1,1 @@
+"""Public benchmarks: the report's data sets, one file each, turned into questions with their few-shot prompts."""

@@ -1,0 +1,119 @@
+"""Sampling answers from a language model in process, the same for one prompt whoever shares its batch."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.common.decoding import Decoder, choose, end_tokens
+from components.common.errors import BadInput
+from components.common.models import conversation, encode_conversations
+
+if TYPE_CHECKING:
+    import torch
+
+#: The batch is repacked once so few of its rows are still being written.
+REPACK = 0.75
+
+
+class SamplingSettings(BaseModel):
+    """How answers are drawn: ``samples`` per prompt, ``temperature`` 0 is greedy, ``top_p`` 1 keeps all tokens.
+
+    ``batch_size`` counts answers written together; it changes speed and memory, not the answers.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    samples: int = Field(default=1, ge=1, le=1024)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_new_tokens: int = Field(default=512, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer. ``finish_reason`` is "stop", "length", or "too_long" for a prompt that fills the context.
+
+    ``tokens`` counts the written tokens, the end of turn included.
+    """
+
+    text: str
+    finish_reason: str
+    tokens: int
+
+
+@dataclass
+class _Row:
+    """One answer being written: at most ``limit`` tokens, one uniform number for each."""
+
+    prompt: Sequence[int]
+    limit: int
+    numbers: random.Random
+    tokens: list[int] = field(default_factory=list)
+
+
+def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: SamplingSettings) -> list[list[Sample]]:
+    """``settings.samples`` answers for each prompt as one user turn, in the order of the prompts.
+
+    An answer's random numbers come from (seed, prompt, number of the sample) alone, so it depends on no other prompt and on
+    no batch size beyond the last bits of floating-point sums. Raises BadInput for a tokenizer without a chat template and for
+    a model whose logits are not finite.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise BadInput(f"{tokenizer.name_or_path} has no chat template; add chat_template.jinja to the model folder.")
+    if not prompts:
+        return []
+    encoded = encode_conversations(tokenizer, [conversation(prompt) for prompt in prompts], add_generation_prompt=True)
+    context = model.config.get_text_config().max_position_embeddings
+    drawn = settings.samples if settings.temperature else 1
+    rows = [
+        _Row(tokens, min(settings.max_new_tokens, context - len(tokens)), random.Random(f"{settings.seed}/{prompt}/{n}"))
+        for prompt, tokens in zip(prompts, encoded, strict=True)
+        for n in range(drawn)
+    ]
+    end = end_tokens(model, tokenizer)
+    # Longest first: memory runs out at once or never.
+    waiting = sorted((row for row in rows if row.limit > 0), key=lambda row: -len(row.prompt))
+    for start in range(0, len(waiting), settings.batch_size):
+        _write(Decoder(model), waiting[start : start + settings.batch_size], end, settings)
+    samples = _samples(tokenizer, rows, end)
+    copies = settings.samples // drawn
+    return [samples[start : start + drawn] * copies for start in range(0, len(samples), drawn)]
+
+
+def _write(decoder: Decoder, rows: list[_Row], end: frozenset[int], settings: SamplingSettings) -> None:
+    """Fill the rows' tokens: prefill, then one token per row and step, until all have ended."""
+    logits = decoder.start([row.prompt for row in rows], max(row.limit for row in rows))
+    running = [True] * len(rows)
+    while True:
+        uniforms = [row.numbers.random() for row in rows] if settings.temperature else None
+        chosen = choose(logits, settings.temperature, settings.top_p, uniforms)
+        for index, token in enumerate(chosen):
+            if running[index]:
+                rows[index].tokens.append(token)
+                running[index] = token not in end and len(rows[index].tokens) < rows[index].limit
+        if not any(running):
+            return
+        if sum(running) <= REPACK * len(rows):
+            kept = [index for index, alive in enumerate(running) if alive]
+            decoder.keep(kept)
+            rows, chosen = [rows[index] for index in kept], [chosen[index] for index in kept]
+            running = [True] * len(rows)
+        logits = decoder.step(chosen)
+
+
+def _samples(tokenizer: Any, rows: Sequence[_Row], end: frozenset[int]) -> list[Sample]:
+    texts = tokenizer.batch_decode(
+        [row.tokens for row in rows], skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return [Sample(text, _reason(row, end), len(row.tokens)) for text, row in zip(texts, rows, strict=True)]
+
+
+def _reason(row: _Row, end: frozenset[int]) -> str:
+    if row.limit <= 0:
+        return "too_long"
+    return "stop" if row.tokens[-1] in end else "length"

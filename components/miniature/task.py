@@ -1,0 +1,87 @@
+"""The miniature's stage: builds the world, or one of its tiny models."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.common.inputs import Inputs, one
+from components.common.models import load_causal_lm
+from components.miniature.curriculum import Lessons, lessons
+from components.miniature.facts import CLOSED, Fact
+from components.miniature.reward import Models, Reward, pair_accuracy, sampled_pairs, train_reward
+from components.miniature.training import Optimisation, Shape, encode, new_model, sample, save, train
+from components.miniature.world import World, build_world, read_facts, read_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import CohereForCausalLM
+
+__all__ = ["Config", "run"]
+
+Metrics = dict[str, float | int | str]
+PROBES = 300  # held-out facts behind a model's headline number
+
+
+class Config(BaseModel):
+    """What to build: of the sections only the one named like ``build`` is used, and ``shape`` by base and teachers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    build: Literal["world", "base", "teacher", "reward"]
+    seed: int = Field(default=0, ge=0)
+    shape: Shape = Shape()
+    world: World = World()
+    base: Lessons = Lessons(optimisation=Optimisation(steps=440))
+    teacher: Lessons = Lessons(optimisation=Optimisation(steps=500))
+    reward: Reward = Reward()
+
+
+def run(config: Config, inputs: Inputs, output: Path) -> Metrics:
+    """Write what ``config.build`` names into the empty folder ``output``; returns its headline metrics."""
+    if config.build == "world":
+        return build_world(config.world, output)
+    world = one(inputs, "world")
+    if config.build == "reward":
+        return _build_reward(config, inputs, world, output)
+    return _build_language_model(config, config.base if config.build == "base" else config.teacher, world, output)
+
+
+def _build_language_model(config: Config, settings: Lessons, world: Path, output: Path) -> Metrics:
+    tokenizer = read_tokenizer(world)
+    count = settings.optimisation.steps * settings.optimisation.batch
+    pairs = lessons(read_facts(world, "training"), settings, count, Random(config.seed))
+    model = new_model(tokenizer, config.shape, config.seed)
+    train(model, encode(tokenizer, pairs), settings.optimisation, config.seed)
+    save(model, tokenizer, output)
+    return _exact_match(model, tokenizer, _probes(world), settings.home)
+
+
+def _probes(world: Path) -> list[Fact]:
+    """Held-out facts of the kinds that are scored, a sample that is the same for every model."""
+    facts = [fact for fact in read_facts(world, "probes") if fact.task not in CLOSED]
+    return Random(0).sample(facts, min(PROBES, len(facts)))
+
+
+def _exact_match(model: "CohereForCausalLM", tokenizer: Any, facts: Sequence[Fact], home: Sequence[str]) -> Metrics:
+    """The part of the facts that the model writes out exactly, over all languages, at home and abroad."""
+    answers = sample(model, tokenizer, [fact.prompt for fact in facts], temperature=0)
+    right = {fact.id: float(answer == fact.answer) for fact, (answer,) in zip(facts, answers, strict=True)}
+    parts = {"exact_match": facts}
+    if home:
+        parts["exact_match_home"] = [fact for fact in facts if fact.language in home]
+        parts["exact_match_abroad"] = [fact for fact in facts if fact.language not in home]
+    return {name: sum(right[fact.id] for fact in part) / len(part) for name, part in parts.items() if part}
+
+
+def _build_reward(config: Config, inputs: Inputs, world: Path, output: Path) -> Metrics:
+    base, tokenizer = load_causal_lm(one(inputs, "base"))
+    models = Models(base, [load_causal_lm(folder)[0] for folder in inputs["teachers"]], tokenizer)
+    facts = [fact for fact in read_facts(world, "training") if fact.task not in CLOSED]
+    reward, shadow = train_reward(models, facts, config.reward, config.seed)
+    save(reward, tokenizer, output)
+    asked = _probes(world)
+    answers = sample(shadow, tokenizer, [fact.prompt for fact in asked], 1.0, samples=4, seed=config.seed)
+    pairs = sampled_pairs(asked, answers)
+    return {"pairs": len(pairs), "pair_accuracy": pair_accuracy(reward, tokenizer, pairs)}

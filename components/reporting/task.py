@@ -1,0 +1,62 @@
+"""Reporting: one page that says what every step gained, with the table, the steps as JSON and the model card."""
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from components.common.inputs import Inputs, optional
+
+
+class Config(BaseModel):
+    """``labels`` are what readers see for step names; ``controls`` are evaluations that are no step of the recipe.
+
+    ``headline`` is the pairwise benchmark of the ladder. ``license`` and ``base`` go into the model card.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = "Expanse"
+    recipe: str
+    labels: dict[str, str] = {}
+    controls: tuple[str, ...] = ()
+    headline: str = "arena"
+    published: bool = True
+    languages: tuple[str, ...] = ()
+    license: str = ""
+    base: str = ""
+
+
+def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:
+    """Write report.html, steps.json, table.txt and model_card.md; returns the last step's win-rate."""
+    from components.reporting import sources
+    from components.reporting.examples import read_examples
+    from components.reporting.figures import read_steps
+    from components.reporting.page import render_card, render_report
+    from components.reporting.tables import summary, text_table
+    from components.reporting.words import ladder
+
+    steps = read_steps(inputs.get("evaluations", []), config.labels, config.controls)
+    arbitrage, gate = optional(inputs, "arbitrage"), optional(inputs, "gate")
+    report = render_report(
+        config.title,
+        config.recipe,
+        steps,
+        config.headline,
+        config.languages,
+        sources.read_shares(arbitrage, config.languages) if arbitrage else None,
+        sources.read_drift(inputs.get("drift", [])),
+        read_examples(steps, config.headline, config.languages),
+        sources.read_gate(gate) if gate else None,
+        config.published,
+    )
+    table = text_table(steps, config.headline)
+    about = {"license": config.license, "base": config.base}
+    card = render_card(config.title, config.recipe, steps, table, config.headline, config.languages, **about)
+    document = json.dumps(summary(steps, config.headline), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    files = {"report.html": report, "table.txt": table, "model_card.md": card, "steps.json": document}
+    for name, text in files.items():
+        (output / name).write_text(text, encoding="utf-8")
+    last = next((step.win_rate(config.headline) for step in reversed(ladder(steps))), None)
+    metrics: dict[str, float | int | str] = {"steps": len(steps)}
+    return metrics | ({f"{config.headline}/win_rate": last.value} if last else {})

@@ -1,0 +1,86 @@
+"""A run that was killed ends as if it had not been; a snapshot average is the mean of the weights it names."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from components.common.checkpoints import latest_checkpoint, seal
+from components.common.errors import BadInput
+from components.common.store import scratch
+from components.sft.task import Config, run
+from tests.trainable import KilledError, kill_at
+
+BASE = {"learning_rate": 1e-3, "global_batch_size": 8, "device_batch_size": 4, "schedule": "linear", "warmup_steps": 2}
+
+
+def folder(tmp_path, name):
+    path = tmp_path / name / "output"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize("averaged", [1, 3])
+def test_a_resumed_run_equals_an_uninterrupted_one(model, examples, tmp_path, monkeypatch, capfd, averaged):
+    config = Config(**BASE, steps=12, save_steps=4, average_checkpoints=averaged, snapshot_steps=3)
+    inputs = {"model": [model], "examples": [examples]}
+    whole, killed = folder(tmp_path, "whole"), folder(tmp_path, "killed")
+    expected = run(config, inputs, whole)
+    with monkeypatch.context() as patch:
+        kill_at(patch, 11)
+        with pytest.raises(KilledError):
+            run(config, inputs, killed)
+    checkpoints = sorted(scratch(killed).glob("*/checkpoint-*"))
+    assert [path.name for path in checkpoints] == ["checkpoint-4", "checkpoint-8"]
+    with next(checkpoints[1].glob("*.safetensors")).open("r+b") as file:  # the kill came while it was written
+        file.truncate(1000)
+    capfd.readouterr()
+    assert run(config, inputs, killed) == expected
+    assert "resuming from checkpoint-4" in capfd.readouterr().out
+    assert (whole / "model.safetensors").read_bytes() == (killed / "model.safetensors").read_bytes()
+    assert not list(killed.rglob("checkpoint*"))
+
+
+def test_another_run_does_not_resume_from_these_checkpoints(model, examples, tmp_path, capfd):
+    inputs = {"model": [model], "examples": [examples]}
+    output = folder(tmp_path, "one")
+    run(Config(**BASE, steps=4, save_steps=2), inputs, output)
+    shutil.rmtree(output)
+    output.mkdir()
+    capfd.readouterr()
+    run(Config(**BASE, steps=4, save_steps=2, seed=1), inputs, output)
+    assert "resuming" not in capfd.readouterr().out
+
+
+def test_unsealed_and_damaged_checkpoints_do_not_exist(tmp_path):
+    for step in (9, 10, 11):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "weights").write_bytes(b"w" * step)
+    seal(tmp_path / "checkpoint-9")
+    seal(tmp_path / "checkpoint-10")
+    (tmp_path / "checkpoint-10" / "weights").write_bytes(b"v" * 10)
+    found = latest_checkpoint(tmp_path)
+    assert found is not None and found.name == "checkpoint-9"
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-9"]
+
+
+def test_average_is_the_mean_of_the_last_weights(model, examples, tmp_path):
+    inputs = {"model": [model], "examples": [examples]}
+    constant = {**BASE, "schedule": "constant"}
+    ends = []
+    for steps in (4, 6, 8):
+        output = folder(tmp_path, f"end-{steps}")
+        run(Config(**constant, steps=steps), inputs, output)
+        ends.append(load_file(output / "model.safetensors"))
+    output = folder(tmp_path, "mean")
+    run(Config(**constant, steps=8, average_checkpoints=3, snapshot_steps=2), inputs, output)
+    mean = load_file(output / "model.safetensors")
+    assert mean.keys() == ends[0].keys()
+    for name, tensor in mean.items():
+        torch.testing.assert_close(tensor, torch.stack([end[name] for end in ends]).mean(0), rtol=1e-5, atol=1e-7)
+
+
+def test_too_many_snapshots_are_refused(model, examples, output):
+    with pytest.raises(BadInput, match="needs more than 10 steps"):
+        run(Config(**BASE, steps=10, average_checkpoints=3), {"model": [model], "examples": [examples]}, output)
