@@ -27,14 +27,14 @@ CHAPTERS: dict[str, ModuleType] = {
 
 def build(recipe: Recipe, dress: Dress, until: str = "release") -> Any:
     """The recipe's pipeline as a KFP graph component, up to and including the chapter ``until``."""
+    graph, story = Graph(recipe, dress), Story()
     names = list(CHAPTERS)
-    graph = Graph(recipe, dress)
+    for name in names[: names.index(until) + 1]:
+        CHAPTERS[name].write(graph, story)
 
     @dsl.pipeline(name=f"expanse-{recipe.name}", description=recipe.description)
     def expanse() -> None:
-        story = Story()
-        for name in names[: names.index(until) + 1]:
-            CHAPTERS[name].write(graph, story)
+        graph.tell()
 
     return expanse
 

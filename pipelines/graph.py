@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kfp import dsl
@@ -13,13 +13,28 @@ from components.common.step import code_digest
 from pipelines.recipe import Recipe
 from pipelines.resources import Machine
 
-#: An output of a task, or an input of a chapter, while the graph is built.
+#: An output of a task, or an input of a chapter, while the chapter is built.
 Channel = Any
 Dress = Callable[[dsl.PipelineTask, Machine], None]
 Body = Callable[..., Mapping[str, Channel]]
-TYPES = {
-    kind.schema_title: kind for kind in (dsl.Artifact, dsl.Dataset, dsl.HTML, dsl.Metrics, dsl.Model)
-}
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a chapter hands on: the artifact ``name`` of the kind ``kind``."""
+
+    chapter: str
+    name: str
+    kind: type
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A nested pipeline and which earlier outputs its inputs are."""
+
+    name: str
+    pipeline: Any
+    inputs: Mapping[str, Output]
 
 
 @dataclass(frozen=True)
@@ -28,10 +43,7 @@ class Graph:
 
     recipe: Recipe
     dress: Dress
-
-    @property
-    def label(self) -> str:
-        return f"{self.recipe.name}@{self.recipe.digest[:12]}"
+    chapters: list[Chapter] = field(default_factory=list)
 
     def step(self, shell: Any, name: str, config: BaseModel, machine: Machine, **inputs: Channel | None) -> Channel:
         """One task called ``name``; returns its single output. Its seed is the recipe's plus its own."""
@@ -46,29 +58,36 @@ class Graph:
         return task.output
 
     def chapter(
-        self, name: str, inputs: Mapping[str, Channel], outputs: Mapping[str, type], body: Body
-    ) -> Mapping[str, Channel]:
+        self, name: str, inputs: Mapping[str, Output], outputs: Mapping[str, type], body: Body
+    ) -> dict[str, Output]:
         """A nested pipeline: ``body`` gets the inputs as keyword arguments and returns what ``outputs`` announces.
 
         Each chapter takes the recipe's label as a parameter: a person reads it in the UI, and kfp.local 2.17 drops the
         artifacts of a nested pipeline that has no parameter.
         """
-        kinds = {key: TYPES[channel.channel_type.split("@")[0]] for key, channel in inputs.items()}
         announced = NamedTuple(f"{name.title().replace('-', '')}Outputs", list(outputs.items()))  # type: ignore[misc]
 
         def nested(*arguments: Channel) -> Any:
-            made = body(**dict(zip(kinds, arguments[1:], strict=True)))
+            made = body(**dict(zip(inputs, arguments[1:], strict=True)))
             return announced(**{key: made[key] for key in outputs})
 
-        parameters = {"recipe": str} | {key: dsl.Input[kind] for key, kind in kinds.items()}
+        parameters = {"recipe": str} | {key: dsl.Input[output.kind] for key, output in inputs.items()}
         nested.__annotations__ = {**parameters, "return": announced}
         nested.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind) for key, kind in parameters.items()],
             return_annotation=announced,
         )
-        task = dsl.pipeline(name=name, description=body.__doc__)(nested)(recipe=self.label, **inputs)
-        task.set_display_name(name)
-        return dict(task.outputs)
+        pipeline = dsl.pipeline(name=name, description=body.__doc__)(nested)
+        self.chapters.append(Chapter(name, pipeline, inputs))
+        return {key: Output(name, key, kind) for key, kind in outputs.items()}
+
+    def tell(self) -> None:
+        """Write the chapters as tasks of the pipeline that is being built."""
+        tasks: dict[str, Any] = {}
+        label = f"{self.recipe.name}@{self.recipe.digest[:12]}"
+        for chapter in self.chapters:
+            given = {key: tasks[output.chapter].outputs[output.name] for key, output in chapter.inputs.items()}
+            tasks[chapter.name] = chapter.pipeline(recipe=label, **given).set_display_name(chapter.name)
 
 
 def slots(prefix: str, channels: list[Channel]) -> dict[str, Channel]:

@@ -75,11 +75,12 @@ def _read(path: Path, seen: list[Path]) -> Document:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Document:
-    """``base`` with ``changes`` laid over it: mappings field by field, everything else replaced as a whole."""
+    """``base`` with ``changes`` laid over it: mappings field by field, null takes a field away, all else is replaced."""
     merged = dict(base)
     for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+        old = merged.pop(key, None)
+        if value is not None:
+            merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 

@@ -13,6 +13,7 @@ from components.deployment.task import Config as Deployment
 from components.dpo.task import Config as DPO
 from components.evaluation.task import Config as Evaluation
 from components.generation.task import Config as Generation
+from components.generation.task import Endpoint
 from components.merging.task import Config as Merging
 from components.miniature.task import Config as MiniatureBuild
 from components.preference.task import Config as Preference
@@ -38,14 +39,6 @@ class ModelSource(Section):
 
     source: str = Field(pattern=SOURCE)
     license: str
-
-
-class Endpoint(Section):
-    """An OpenAI-compatible endpoint and the model's name there; the key is read from an environment variable."""
-
-    url: str = Field(pattern=r"^https?://")
-    model: str
-    api_key_variable: str | None = None
 
 
 class Teacher(Section):

@@ -85,9 +85,7 @@ class Decoder:
         return logits
 
 
-def choose(
-    logits: "torch.Tensor", temperature: float, top_p: float, uniforms: Sequence[float] | None
-) -> list[int]:
+def choose(logits: "torch.Tensor", temperature: float, top_p: float, uniforms: Sequence[float] | None) -> list[int]:
     """The next token of each row of ``logits`` (rows, vocabulary): the likeliest if ``uniforms`` is None.
 
     Otherwise by inversion: one number in [0, 1) per row picks from the cumulative distribution, in the order of the

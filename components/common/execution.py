@@ -28,10 +28,8 @@ def execute(stage: str, name: str, code: str, configuration: str, inputs: Mappin
     with the code of the error.
     """
     try:
-        if code != code_digest(stage):
-            raise BadInput(f"{name}: this image's {stage} stage differs from the compiled pipeline; compile it with the image's version.")
         step = Step(name, stage, configuration, {key: _references(value) for key, value in inputs.items()})
-        outcome = perform(step)
+        outcome = perform(step, code)
     except ExpanseError as error:
         raise SystemExit(_say(error)) from None
     outcome.reference.save(Path(output.path))
@@ -39,11 +37,12 @@ def execute(stage: str, name: str, code: str, configuration: str, inputs: Mappin
     output.metadata.update(outcome.reference.metadata)
 
 
-def perform(step: Step) -> Outcome:
+def perform(step: Step, code: str) -> Outcome:
     """Run a step with its events and its tracking record, in the warm worker if one is there."""
     event("started", step.name)
     started = time.time()
     try:
+        _check_code(step.stage, code)
         outcome = _run(step)
     except BaseException as error:
         event("failed", step.name, error=str(error) or type(error).__name__, exit_code=getattr(error, "exit_code", 1))
@@ -64,6 +63,11 @@ def event(kind: str, name: str, **details: Any) -> None:
         line = json.dumps({"event": kind, "name": name, "time": time.time(), **details}, ensure_ascii=False, default=str)
         with (Path(folder) / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+
+def _check_code(stage: str, code: str) -> None:
+    if code != code_digest(stage):
+        raise BadInput(f"The code of the {stage} stage here is not what the pipeline was compiled with; use one version for both.")
 
 
 def _run(step: Step) -> Outcome:

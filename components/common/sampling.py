@@ -12,7 +12,7 @@ from components.common.errors import BadInput
 from components.common.models import conversation, encode_conversations
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 #: The batch is repacked once so few of its rows are still being written.
 REPACK = 0.75
@@ -71,7 +71,9 @@ def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: Samplin
     context = model.config.get_text_config().max_position_embeddings
     drawn = settings.samples if settings.temperature else 1
     rows = [
-        _Row(tokens, min(settings.max_new_tokens, context - len(tokens)), random.Random(f"{settings.seed}/{prompt}/{n}"))
+        _Row(
+            tokens, min(settings.max_new_tokens, context - len(tokens)), random.Random(f"{settings.seed}/{prompt}/{n}")
+        )
         for prompt, tokens in zip(prompts, encoded, strict=True)
         for n in range(drawn)
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from components.common.errors import Transient
 from components.common.models import load_causal_lm
 from components.common.records import Row
 from components.common.sampling import SamplingSettings, sample
@@ -32,8 +33,22 @@ class Answered:
 
 
 def answer_all(config: Config, folder: Path, questions: Mapping[str, list[Row]]) -> dict[str, Answered]:
-    """Load the model of ``folder`` once and let it answer every benchmark; scored, except where a judge is needed."""
-    model, tokenizer = load_causal_lm(folder)
+    """Load the model of ``folder`` once and let it answer every benchmark; scored, except where a judge is needed.
+
+    Raises Transient, naming the settings to lower, when memory runs out.
+    """
+    import torch
+
+    try:
+        return _answer_all(config, *load_causal_lm(folder), questions)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise Transient(
+            f"The model of {folder} does not fit into memory with these batches; lower generation.batch_size "
+            f"(now {config.generation.batch_size}) or choice_batch_size (now {config.choice_batch_size})."
+        ) from error
+
+
+def _answer_all(config: Config, model: Any, tokenizer: Any, questions: Mapping[str, list[Row]]) -> dict[str, Answered]:
     written = _write(config, model, tokenizer, questions)
     return {
         benchmark.name: _scored(benchmark, written[benchmark.name])

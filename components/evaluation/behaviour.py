@@ -21,7 +21,10 @@ def consistent(row: Row) -> float:
 
 
 def behaviour(answers: Sequence[Row], bootstrap: Bootstrap) -> dict[str, Entry]:
-    """``language_consistency`` and ``truncated`` (not ended by the model itself; shares) and ``mean_length`` (characters); empty without answers."""
+    """``language_consistency``, ``truncated`` (shares) and ``mean_length`` (characters); empty without answers.
+
+    An answer is truncated that the model did not end itself.
+    """
     if not answers:
         return {}
     return {

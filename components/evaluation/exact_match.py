@@ -36,7 +36,7 @@ def matches_number(answer: str, reference: str) -> bool:
 
 
 def matches_number_strictly(answer: str, reference: str, language: str) -> bool:
-    """The strict reading: the number after the first occurrence of the language's answer phrase equals the reference."""
+    """The strict reading: the number after the first of the language's answer phrases equals the reference."""
     phrase = ANSWER_PHRASES.get(language)
     if phrase is None:
         return False

@@ -27,21 +27,22 @@ def log_likelihoods(model: Any, requests: Sequence[Request], batch_size: int) ->
     """The natural log-likelihood of each continuation given its context, summed over its tokens, in float32.
 
     Rows longer than the model's context lose tokens on the left, as in lm-eval. Results do not depend on the order of
-    the requests, and on the batch size only by rounding.
+    the requests, and on the batch size only by rounding. The longest rows come first: what does not fit fails at once.
     """
     import torch
 
     rows: dict[Row, list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
         rows[_row(request, model.config.max_position_embeddings)].append(index)
-    ordered = sorted(rows, key=lambda row: (len(row[0]), row))
+    ordered = sorted(rows, key=lambda row: (-len(row[0]), row))
     results = [0.0] * len(requests)
     with torch.inference_mode():
         for start in range(0, len(ordered), batch_size):
             batch = ordered[start : start + batch_size]
-            for row, scores in zip(batch, _last_logprobs(model, batch), strict=True):
-                for index in rows[row]:
-                    results[index] = _sum(scores, requests[index].continuation)
+            asked = [(place, index) for place, row in enumerate(batch) for index in rows[row]]
+            scores = _scores(_last_logits(model, batch), [(place, requests[index]) for place, index in asked])
+            for (_, index), score in zip(asked, scores, strict=True):
+                results[index] = score
     return results
 
 
@@ -50,8 +51,8 @@ def _row(request: Request, limit: int) -> Row:
     return tokens[-limit:], min(len(request.continuation), limit)
 
 
-def _last_logprobs(model: Any, batch: list[Row]) -> "list[torch.Tensor]":
-    """Log-probabilities at the last ``count`` positions of each row, ``(count, vocabulary)`` each."""
+def _last_logits(model: Any, batch: list[Row]) -> "torch.Tensor":
+    """Logits at the last positions of left-padded rows: ``(rows, longest count, vocabulary)``."""
     import torch
 
     width, keep = max(len(tokens) for tokens, _ in batch), max(count for _, count in batch)
@@ -63,10 +64,18 @@ def _last_logprobs(model: Any, batch: list[Row]) -> "list[torch.Tensor]":
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     ids, mask, positions = (tensor.to(model.device) for tensor in (ids, mask, positions))
     output = model(input_ids=ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False)
-    logprobs = output.logits.float().log_softmax(-1)
-    return [logprobs[index, keep - count :] for index, (_, count) in enumerate(batch)]
+    logits: torch.Tensor = output.logits.float()
+    return logits
 
 
-def _sum(scores: "torch.Tensor", continuation: tuple[int, ...]) -> float:
-    targets = list(continuation[-len(scores) :])
-    return float(scores[range(len(targets)), targets].sum())
+def _scores(logits: "torch.Tensor", asked: list[tuple[int, Request]]) -> list[float]:
+    """The summed log-probability of each request's last tokens, at the end of the row that it names."""
+    import torch
+
+    keep = logits.shape[1]
+    ends = [(place, request.continuation[-keep:]) for place, request in asked]
+    places = [place for place, tokens in ends for _ in tokens]
+    steps = [step for _, tokens in ends for step in range(keep - len(tokens), keep)]
+    targets = [token for _, tokens in ends for token in tokens]
+    found = logits[places, steps, targets] - logits.logsumexp(-1)[places, steps]
+    return [float(part.sum()) for part in torch.split(found.cpu(), [len(tokens) for _, tokens in ends])]

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from components.common.errors import BadInput
-from components.merging.methods import Method, Options, blocks
+from components.merging.methods import BLOCK, Method, Options, blocks
 from components.merging.stream import FLOATS, Shard, TensorReader, Tensors, all_finite, torch_dtype, write_shard
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-J = TypeVar("J")
+Job = tuple[str, slice]
 P = TypeVar("P")
-MAX_WORKERS = 4  # a merge is bound by the bytes it moves, which a few cores saturate
+MAX_WORKERS = 8  # a merge is bound by the bytes it moves, which a few cores saturate
 NAMES = {torch_name: name for name, torch_name in FLOATS.items()}
 
 
@@ -44,22 +44,23 @@ class Merge:
     def write(self, shards: Sequence[Shard], dtype: str | None, output: Path) -> None:
         """Merge block by block into the files of ``shards``; raises BadInput for NaN, infinity and overflow."""
         dtypes = self.output_dtypes(dtype)
-        workers = min(MAX_WORKERS, len(os.sched_getaffinity(0))) if self.method.blockwise else 1
+        workers = min(MAX_WORKERS, len(os.sched_getaffinity(0)))
+        largest = max(entry.elements for entry in self.models[0].values())
+        budget = 2 * workers * BLOCK if self.method.blockwise else largest
         with ExitStack() as stack:
             models, base = (
                 [stack.enter_context(TensorReader(tensors)) for tensors in group] for group in (self.models, self.base)
             )
-            if self.method.blockwise:
-                stack.enter_context(_one_torch_thread())
+            stack.enter_context(_one_torch_thread())
             pool = stack.enter_context(ThreadPoolExecutor(workers))
 
-            def piece(job: tuple[str, slice]) -> "Tensor | bytearray":
+            def piece(job: Job) -> "Tensor | bytearray":
                 return self._piece(*job, dtypes[job[0]], models, base)
 
             for shard in shards:
-                write_shard(output, shard, _in_order(pool, piece, self._jobs(shard), workers if workers > 1 else 0))
+                write_shard(output, shard, _in_order(pool, piece, self._jobs(shard), budget))
 
-    def _jobs(self, shard: Shard) -> Iterator[tuple[str, slice]]:
+    def _jobs(self, shard: Shard) -> Iterator[Job]:
         for name in shard.names:
             entry = self.models[0][name]
             in_blocks = self.method.blockwise and entry.dtype in FLOATS
@@ -83,7 +84,7 @@ class Merge:
 
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """The blocks are the unit of parallel work: threads inside such short operations mostly wait for each other."""
+    """Blocks and tensors are the units of parallel work: threads inside short operations mostly wait for each other."""
     import torch
 
     before = torch.get_num_threads()
@@ -94,15 +95,20 @@ def _one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[J], P], jobs: Iterator[J], ahead: int) -> Iterator[P]:
-    """The results of ``work`` in the order of ``jobs``, at most ``ahead`` of them computed early."""
-    pending: deque[Future[P]] = deque()
-    for job in jobs:
-        pending.append(pool.submit(work, job))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[Job], P], jobs: Iterator[Job], budget: int) -> Iterator[P]:
+    """The results of ``work`` in the order of ``jobs``, with at most ``budget`` elements (or one job) under way."""
+    pending: deque[tuple[int, Future[P]]] = deque()
+    held = 0
+    for name, part in jobs:
+        length = part.stop - part.start
+        while pending and held + length > budget:
+            done, future = pending.popleft()
+            held -= done
+            yield future.result()
+        pending.append((length, pool.submit(work, (name, part))))
+        held += length
     while pending:
-        yield pending.popleft().result()
+        yield pending.popleft()[1].result()
 
 
 def _the_same(name: str, path: Path, copies: Sequence[bytearray]) -> bytearray:

@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from components.common.inputs import Inputs, one
 from components.common.models import load_causal_lm
@@ -21,16 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["Config", "run"]
 
 Metrics = dict[str, float | int | str]
-PROBES = 300  # held-out facts behind a model's headline number
+PROBE_SAMPLES = 4
 
 
 class Config(BaseModel):
-    """What to build: of the sections only the one named like ``build`` is used, and ``shape`` by base and teachers."""
+    """What to build: of the sections only the one named like ``build`` is used, and ``shape`` by base and teachers.
+
+    ``probes`` is how many held-out facts are behind a model's headline number.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     build: Literal["world", "base", "teacher", "reward"]
     seed: int = Field(default=0, ge=0)
+    probes: PositiveInt = 300
     shape: Shape = Shape()
     world: World = World()
     base: Lessons = Lessons(optimisation=Optimisation(steps=440))
@@ -55,13 +59,13 @@ def _build_language_model(config: Config, settings: Lessons, world: Path, output
     model = new_model(tokenizer, config.shape, config.seed)
     train(model, encode(tokenizer, pairs), settings.optimisation, config.seed)
     save(model, tokenizer, output)
-    return _exact_match(model, tokenizer, _probes(world), settings.home)
+    return _exact_match(model, tokenizer, _probes(world, config.probes), settings.home)
 
 
-def _probes(world: Path) -> list[Fact]:
+def _probes(world: Path, count: int) -> list[Fact]:
     """Held-out facts of the kinds that are scored, a sample that is the same for every model."""
     facts = [fact for fact in read_facts(world, "probes") if fact.task not in CLOSED]
-    return Random(0).sample(facts, min(PROBES, len(facts)))
+    return Random(0).sample(facts, min(count, len(facts)))
 
 
 def _exact_match(model: "CohereForCausalLM", tokenizer: Any, facts: Sequence[Fact], home: Sequence[str]) -> Metrics:
@@ -81,7 +85,7 @@ def _build_reward(config: Config, inputs: Inputs, world: Path, output: Path) -> 
     facts = [fact for fact in read_facts(world, "training") if fact.task not in CLOSED]
     reward, shadow = train_reward(models, facts, config.reward, config.seed)
     save(reward, tokenizer, output)
-    asked = _probes(world)
-    answers = sample(shadow, tokenizer, [fact.prompt for fact in asked], 1.0, samples=4, seed=config.seed)
+    asked = _probes(world, config.probes)
+    answers = sample(shadow, tokenizer, [fact.prompt for fact in asked], 1.0, samples=PROBE_SAMPLES, seed=config.seed)
     pairs = sampled_pairs(asked, answers)
     return {"pairs": len(pairs), "pair_accuracy": pair_accuracy(reward, tokenizer, pairs)}

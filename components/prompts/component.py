@@ -13,8 +13,9 @@ def prompts(
     configuration: str,
     prepared: dsl.Output[dsl.Dataset],
     world: dsl.Input[dsl.Dataset] | None = None,
+    questions: dsl.Input[dsl.Dataset] | None = None,
 ) -> None:
     """Load prompts, check, deduplicate and decontaminate them, and deal them out in portions."""
     from components.common.execution import execute
 
-    execute("prompts", name, code, configuration, {"world": world, "questions": world}, prepared)
+    execute("prompts", name, code, configuration, {"world": world, "questions": questions or world}, prepared)

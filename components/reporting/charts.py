@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from components.reporting.figures import EVEN, Figure, Step
-from components.reporting.words import PERCENT, interval, number, step_sentence
+from components.reporting.words import PERCENT, interval, label_of, number, step_sentence
 
 LEVELS = 4  # shades on each side of neutral in a heat map
 
@@ -46,6 +46,7 @@ class Rung:
     sentence: str
     baseline: Mark | None
     previous: Mark | None
+    rival: str
 
 
 def rate_axis(figures: Iterable[Figure]) -> Axis:
@@ -87,20 +88,17 @@ def rate_mark(axis: Axis, figure: Figure | None, what: str) -> Mark | None:
 
 
 def rungs(steps: Sequence[Step], headline: str) -> tuple[list[Rung], Axis, Axis]:
-    """The rows of the ladder chart and their two axes: against the baseline, and against the step before."""
+    """The rows of the ladder chart and their two axes: against the baseline, and against an earlier step."""
     wins = [step.win_rate(headline) for step in steps]
-    heads = [None if step.control else step.head_to_head(headline) for step in steps]
+    heads = [step.head_to_head(headline) for step in steps]
     baseline = rate_axis(figure for figure in wins if figure)
     previous = rate_axis(figure for figure in heads if figure)
-    rows = [
-        Rung(
-            step,
-            step_sentence(steps, index, headline),
-            rate_mark(baseline, wins[index], f"{step.label} against the baseline"),
-            rate_mark(previous, heads[index], f"{step.label} against the step before"),
-        )
-        for index, step in enumerate(steps)
-    ]
+    rows = []
+    for index, (step, win, head) in enumerate(zip(steps, wins, heads, strict=True)):
+        rival = label_of(steps, head.opponent) if head else ""
+        against_baseline = rate_mark(baseline, win, f"{step.label} against the baseline")
+        against_rival = rate_mark(previous, head, f"{step.label} against {rival}")
+        rows.append(Rung(step, step_sentence(steps, index, headline), against_baseline, against_rival, rival))
     return rows, baseline, previous
 
 

@@ -56,13 +56,18 @@ class Step:
         return self.benchmarks.get(headline)
 
     def head_to_head(self, headline: str) -> Figure | None:
-        """Against the step before."""
+        """Against an earlier step, usually the one before."""
         return self.benchmarks.get(headline + PREVIOUS)
 
 
-def read_steps(folders: Sequence[Path], labels: Mapping[str, str], controls: Sequence[str]) -> list[Step]:
+def read_steps(folders: Sequence[Path], labels: Sequence[str], controls: Sequence[str]) -> list[Step]:
     """The evaluations in order; raises BadInput for a damaged one, two of one name, or none at all."""
-    steps = [_read_step(folder, labels, controls) for folder in folders]
+    if labels and len(labels) != len(folders):
+        raise BadInput(f"The report has {len(labels)} steps but {len(folders)} evaluations; name each of them once.")
+    steps = [
+        _read_step(folder, label, controls)
+        for folder, label in zip(folders, labels or [""] * len(folders), strict=True)
+    ]
     names = [step.name for step in steps]
     if not steps:
         raise BadInput("The report needs at least one evaluation; add --input evaluations=REF.")
@@ -72,14 +77,20 @@ def read_steps(folders: Sequence[Path], labels: Mapping[str, str], controls: Seq
     return steps
 
 
-def _read_step(folder: Path, labels: Mapping[str, str], controls: Sequence[str]) -> Step:
+def first_pairwise(steps: Sequence[Step]) -> str:
+    """The first benchmark that was played against the fixed opponent, or "" when none was."""
+    names = [name for step in steps for name, figure in step.benchmarks.items() if figure.metric == "win_rate"]
+    return next((name for name in names if not name.endswith(PREVIOUS)), "")
+
+
+def _read_step(folder: Path, label: str, controls: Sequence[str]) -> Step:
     path = folder / "results.json"
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         name = str(document["name"])
         return Step(
             name=name,
-            label=labels.get(name, name),
+            label=label or name,
             control=name in controls,
             judge=str(document.get("judge", "")),
             regressed=bool(document.get("regressed")),

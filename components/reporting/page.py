@@ -12,7 +12,7 @@ from components.reporting.examples import OPEN, Example
 from components.reporting.figures import EVEN, Step
 from components.reporting.sources import Drift, Shares
 from components.reporting.tables import behaviour_table, benchmark_table, heat_maps, language_name
-from components.reporting.words import headline, ladder, languages_sentence, number
+from components.reporting.words import headline, label_of, ladder, languages_sentence, number
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -104,8 +104,7 @@ def facts(steps: Sequence[Step], benchmark: str, gate: Mapping[str, Any] | None)
 
 def _opponent(steps: Sequence[Step], benchmark: str) -> str:
     names = [figure.opponent for step in steps if (figure := step.win_rate(benchmark)) and figure.opponent]
-    labels = {step.name: step.label for step in steps}
-    return labels.get(names[0], names[0]) if names else "the baseline"
+    return label_of(steps, names[0]) if names else "the baseline"
 
 
 def _environment(autoescape: bool) -> Environment:

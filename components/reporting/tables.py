@@ -88,10 +88,10 @@ def summary(steps: Sequence[Step], headline: str) -> list[dict[str, Any]]:
 def text_table(steps: Sequence[Step], headline: str) -> str:
     """The steps as plain text, one line each."""
     others = [name for name in _benchmark_names(steps) if name != headline]
-    head = ["step", "win-rate (95 %)", "against the one before", *others]
+    head = ["step", "win-rate (95 %)", "head to head", *others]
     lines = [head]
     for step in steps:
-        figures = [step.win_rate(headline), None if step.control else step.head_to_head(headline)]
+        figures = [step.win_rate(headline), step.head_to_head(headline)]
         figures += [step.benchmarks.get(name) for name in others]
         lines.append([step.label, *(_plain(figure) for figure in figures)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

@@ -9,18 +9,19 @@ from components.common.inputs import Inputs, optional
 
 
 class Config(BaseModel):
-    """``labels`` are what readers see for step names; ``controls`` are evaluations that are no step of the recipe.
+    """``steps`` label the evaluations in their order (their own names otherwise).
 
-    ``headline`` is the pairwise benchmark of the ladder. ``license`` and ``base`` go into the model card.
+    ``controls`` are the names of those that are no step of the recipe. ``headline`` is the pairwise benchmark of the
+    ladder, the first one otherwise. ``license`` and ``base`` go into the model card.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str = "Expanse"
     recipe: str
-    labels: dict[str, str] = {}
+    steps: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
-    headline: str = "arena"
+    headline: str = ""
     published: bool = True
     languages: tuple[str, ...] = ()
     license: str = ""
@@ -31,32 +32,34 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int |
     """Write report.html, steps.json, table.txt and model_card.md; returns the last step's win-rate."""
     from components.reporting import sources
     from components.reporting.examples import read_examples
-    from components.reporting.figures import read_steps
+    from components.reporting.figures import first_pairwise, read_steps
     from components.reporting.page import render_card, render_report
     from components.reporting.tables import summary, text_table
     from components.reporting.words import ladder
 
-    steps = read_steps(inputs.get("evaluations", []), config.labels, config.controls)
+    steps = read_steps(inputs.get("evaluations", []), config.steps, config.controls)
+    shown = sorted(steps, key=lambda step: step.control)  # the ladder first, then what it is compared with
+    headline = config.headline or first_pairwise(steps)
     arbitrage, gate = optional(inputs, "arbitrage"), optional(inputs, "gate")
     report = render_report(
         config.title,
         config.recipe,
-        steps,
-        config.headline,
+        shown,
+        headline,
         config.languages,
         sources.read_shares(arbitrage, config.languages) if arbitrage else None,
         sources.read_drift(inputs.get("drift", [])),
-        read_examples(steps, config.headline, config.languages),
+        read_examples(shown, headline, config.languages),
         sources.read_gate(gate) if gate else None,
         config.published,
     )
-    table = text_table(steps, config.headline)
+    table = text_table(shown, headline)
     about = {"license": config.license, "base": config.base}
-    card = render_card(config.title, config.recipe, steps, table, config.headline, config.languages, **about)
-    document = json.dumps(summary(steps, config.headline), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    card = render_card(config.title, config.recipe, shown, table, headline, config.languages, **about)
+    document = json.dumps(summary(steps, headline), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     files = {"report.html": report, "table.txt": table, "model_card.md": card, "steps.json": document}
     for name, text in files.items():
         (output / name).write_text(text, encoding="utf-8")
-    last = next((step.win_rate(config.headline) for step in reversed(ladder(steps))), None)
+    last = next((step.win_rate(headline) for step in reversed(ladder(steps))), None)
     metrics: dict[str, float | int | str] = {"steps": len(steps)}
-    return metrics | ({f"{config.headline}/win_rate": last.value} if last else {})
+    return metrics | ({f"{headline}/win_rate": last.value} if last else {})

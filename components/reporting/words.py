@@ -39,7 +39,7 @@ def headline(steps: Sequence[Step], benchmark: str) -> str:
     figure = last.win_rate(benchmark)
     if first is last or figure is None:
         return f"{last.label} was evaluated, but not head to head against a baseline."
-    opponent = _label(steps, figure.opponent) or "the baseline"
+    opponent = label_of(steps, figure.opponent) or "the baseline"
     won, span = number(figure, figure.value), interval(figure)
     verdict = figure.against(EVEN)
     if verdict == "gain":
@@ -50,18 +50,23 @@ def headline(steps: Sequence[Step], benchmark: str) -> str:
 
 
 def step_sentence(steps: Sequence[Step], index: int, benchmark: str) -> str:
-    """What this step did to the one before it, by their head-to-head."""
-    step = steps[index]
-    before = steps[index - 1] if index else None
-    figure = step.head_to_head(benchmark)
+    """What this step did to an earlier one, by their head-to-head."""
+    step, figure = steps[index], steps[index].head_to_head(benchmark)
+    if any(each.opponent == step.name for other in steps if (each := other.win_rate(benchmark))):
+        return "The fixed opponent of every other row."
     if step.control:
         return _control_sentence(steps, step, benchmark)
-    if before is not None and step.model_digest and step.model_digest == before.model_digest:
-        return (
-            f"Nothing changed: this is the model of {before.label}, since the loop had stopped or the step had no data."
-        )
+    twin = _same_model(steps[:index], step)
+    if twin and (figure is None or figure.opponent == twin.name):
+        return f"Nothing changed: this is the model of {twin.label}; the loop had stopped, or there was no data."
     sentence = _gain_sentence(steps, figure) if figure else _without_head_to_head(index)
-    return f"{sentence} Stopped here: {' '.join(step.reasons)}" if step.regressed else sentence
+    sentence = f"The model of {twin.label}. {sentence}" if twin else sentence
+    return f"{sentence} Regressed: {' '.join(step.reasons)}" if step.regressed else sentence
+
+
+def _same_model(before: Sequence[Step], step: Step) -> Step | None:
+    twins = [other for other in before if step.model_digest and other.model_digest == step.model_digest]
+    return twins[0] if twins else None
 
 
 def languages_sentence(step: Step, benchmark: str) -> str:
@@ -75,7 +80,7 @@ def languages_sentence(step: Step, benchmark: str) -> str:
 
 
 def _gain_sentence(steps: Sequence[Step], figure: Figure) -> str:
-    opponent, span = _label(steps, figure.opponent) or "the step before", interval(figure)
+    opponent, span = label_of(steps, figure.opponent) or "an earlier step", interval(figure)
     verdict = figure.against(EVEN)
     if verdict == "gain":
         return f"Gains on {opponent}: preferred in {number(figure, figure.value)}."
@@ -89,12 +94,13 @@ def _control_sentence(steps: Sequence[Step], step: Step, benchmark: str) -> str:
     if figure is None:
         return "For comparison; not judged head to head."
     verdict = {"gain": "better than", "loss": "worse than", "even": "level with"}[figure.against(EVEN)]
-    return f"For comparison, not a step of the recipe: {verdict} {_label(steps, figure.opponent) or 'the baseline'}."
+    return f"For comparison, not a step of the recipe: {verdict} {label_of(steps, figure.opponent) or 'the baseline'}."
 
 
 def _without_head_to_head(index: int) -> str:
-    return "Not compared head to head with the step before." if index else "Where the recipe starts."
+    return "Not played against an earlier step." if index else "Where the recipe starts."
 
 
-def _label(steps: Sequence[Step], name: str) -> str:
+def label_of(steps: Sequence[Step], name: str) -> str:
+    """What readers see for an opponent's name."""
     return next((step.label for step in steps if step.name == name), name)

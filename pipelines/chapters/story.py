@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from pipelines.graph import Channel
+from pipelines.graph import Output
 
 
 @dataclass
@@ -10,7 +10,7 @@ class Story:
     """``made`` holds outputs by name; ``ladder`` the models to evaluate, in order; ``drift`` the scored samples
     of the rounds; ``results`` the evaluation of each model of the ladder."""
 
-    made: dict[str, Channel] = field(default_factory=dict)
-    ladder: dict[str, Channel] = field(default_factory=dict)
-    drift: list[Channel] = field(default_factory=list)
-    results: dict[str, Channel] = field(default_factory=dict)
+    made: dict[str, Output] = field(default_factory=dict)
+    ladder: dict[str, Output] = field(default_factory=dict)
+    drift: list[Output] = field(default_factory=list)
+    results: dict[str, Output] = field(default_factory=dict)

@@ -185,3 +185,15 @@ def test_another_model_gives_other_answers(tmp_path: Path, base: Path, questions
     other = save_tiny_cohere(tmp_path / "model", seed=1, initializer_range=0.2)
     results = evaluate(CONFIG, tmp_path / "out", other, questions, baseline=base)
     assert results["benchmarks"]["arena"]["ties"] < 24
+
+
+def test_running_out_of_memory_names_the_settings_to_lower(
+    tmp_path: Path, model_folder: Path, questions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("transformers.CohereForCausalLM.forward", full)
+    with pytest.raises(Transient, match=r"generation\.batch_size \(now 32\)"):
+        evaluate(CONFIG, tmp_path / "out", model_folder, questions)
+    assert list((tmp_path / "out").iterdir()) == []

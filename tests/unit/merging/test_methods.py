@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.merging.methods import BLOCK, METHODS, Options, blocks, dare_ties, largest, linear, slerp, ties
 
 seeds = st.integers(0, 2**32 - 1)
 densities = st.floats(0.01, 1)
+property_test = settings(deadline=None, max_examples=50, derandomize=True)
 
 
 def random(seed: int, count: int, length: int = 40) -> list[torch.Tensor]:
@@ -28,6 +29,7 @@ def test_linear_accumulates_bf16_in_fp32():
     assert linear(tensors, [1.0] * 9, None, Options(normalize=False)).item() == 264.0
 
 
+@property_test
 @given(seeds, st.floats(0.01, 100))
 def test_linear_with_one_weight_keeps_every_bit(seed, weight):
     first, second = random(seed, 2)
@@ -36,6 +38,7 @@ def test_linear_with_one_weight_keeps_every_bit(seed, weight):
     assert torch.equal(merged.view(torch.int32), first.view(torch.int32))
 
 
+@property_test
 @given(seeds, st.permutations(range(4)), st.sampled_from(["linear", "ties"]))
 def test_the_order_of_the_models_does_not_matter(seed, order, name):
     *tensors, base = random(seed, 5)
@@ -45,6 +48,7 @@ def test_the_order_of_the_models_does_not_matter(seed, order, name):
     torch.testing.assert_close(shuffled, method(tensors, weights, base, options))
 
 
+@property_test
 @given(seeds)
 def test_slerp_ends_are_the_models(seed):
     first, second = random(seed, 2)
@@ -52,12 +56,14 @@ def test_slerp_ends_are_the_models(seed):
     assert torch.equal(slerp([first, second], [1, 1], None, Options(t=1.0)), second)
 
 
+@property_test
 @given(seeds, st.floats(0, 1))
 def test_slerp_of_equal_tensors_is_that_tensor(seed, t):
     (tensor,) = random(seed, 1)
     torch.testing.assert_close(slerp([tensor, tensor], [1, 1], None, Options(t=t)), tensor)
 
 
+@property_test
 @given(seeds, st.floats(0, 1))
 def test_slerp_of_unit_vectors_stays_on_the_sphere_at_the_right_angle(seed, t):
     first, second = (tensor / tensor.norm() for tensor in random(seed, 2))
@@ -86,12 +92,14 @@ def test_ties_trims_elects_and_averages_those_who_agree():
     assert summed.tolist() == [16.0, 16.0, 10.0, 10.0]
 
 
+@property_test
 @given(seeds)
 def test_ties_of_one_whole_model_is_that_model(seed):
     tensor, base = random(seed, 2)
     torch.testing.assert_close(ties([tensor], [1], base, Options(density=1)), tensor)
 
 
+@property_test
 @given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.0 + 2**-23, 3e-40, 7.0]), min_size=1, max_size=60), densities)
 def test_largest_is_the_head_of_a_stable_sort_without_zeros(values, density):
     count = max(1, int(density * len(values)))
@@ -122,6 +130,7 @@ def test_dare_draws_by_seed_parameter_and_model_only():
     assert draw("0/a").unique().tolist() == [0.0, 2.0, 4.0, 6.0]
 
 
+@property_test
 @given(seeds, densities, st.sampled_from(["1/p", "l1"]))
 def test_dare_of_models_equal_to_the_base_is_the_base(seed, density, rescale):
     (base,) = random(seed, 1)

@@ -11,7 +11,7 @@ LANGUAGES = ["de", "en", "ja"]
 
 def build(output: Path, inputs: dict[str, list[Path]], **settings: object) -> dict[str, float | int | str]:
     output.mkdir()
-    return run(Config.model_validate(settings), inputs, output)
+    return run(Config.model_validate({"probes": 4, **settings}), inputs, output)
 
 
 @pytest.fixture(scope="session")

@@ -105,6 +105,7 @@ def test_an_unknown_recipe_names_the_known_ones():
 
 def test_merge_lays_mappings_over_each_other_and_replaces_lists():
     assert merge({"a": {"b": 1, "c": [1, 2]}}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}}
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"b": None}}) == {"a": {"c": 2}}
 
 
 def test_a_recipe_survives_its_json():

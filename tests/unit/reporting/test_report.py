@@ -50,7 +50,9 @@ class Page(HTMLParser):
 
 def report(inputs: Inputs, output: Path, **fields: Any) -> str:
     output.mkdir(parents=True)
-    defaults = {"recipe": "mini", "labels": LABELS, "controls": CONTROLS, "languages": tuple(LANGUAGES)}
+    names = [folder.name for folder in inputs.get("evaluations", [])]
+    steps = tuple(LABELS.get(name, name) for name in names)
+    defaults = {"recipe": "mini", "steps": steps, "controls": CONTROLS, "languages": tuple(LANGUAGES)}
     run(Config(**{**defaults, **fields}), inputs, output)
     return (output / "report.html").read_text(encoding="utf-8")
 
@@ -81,7 +83,9 @@ def test_the_page_tells_the_whole_story(inputs: Inputs, tmp_path: Path) -> None:
 
 
 def test_the_page_loads_nothing_and_model_text_stays_text(inputs: Inputs, tmp_path: Path) -> None:
-    html = report(inputs, tmp_path / "out", labels={**LABELS, "round-3": "<b>R&3</b>"}, title="<i>T</i>")
+    html = report(
+        inputs, tmp_path / "out", steps=(*list(LABELS.values())[:6], "<b>R&3</b>", "a", "b"), title="<i>T</i>"
+    )
     page = Page(html)
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "img", "link", "iframe", "object", "b-r", "video", "base", "form"}
@@ -145,7 +149,7 @@ def test_a_run_that_lost_says_so(tmp_path: Path) -> None:
     change(folders[1], regressed=True, reasons=["the win-rate fell."])
     text = plain(Page(report({"evaluations": folders}, tmp_path / "out")).text)
     assert "Arbitrage SFT loses to Base: it wins only 41.0 % of comparisons" in text
-    assert "Loses to Base: preferred in only 41.0 %. Stopped here: the win-rate fell." in text
+    assert "Loses to Base: preferred in only 41.0 %. Regressed: the win-rate fell." in text
 
 
 def test_a_round_that_passed_its_input_through_says_so(tmp_path: Path) -> None:
@@ -157,6 +161,30 @@ def test_a_round_that_passed_its_input_through_says_so(tmp_path: Path) -> None:
         folders.append(folder)
     text = plain(Page(report({"evaluations": folders}, tmp_path / "out")).text)
     assert "Nothing changed: this is the model of Round 1" in text
+
+
+def test_the_final_row_names_the_round_that_it_is(tmp_path: Path) -> None:
+    folders = []
+    for name, opponent, digest in (
+        ("sft-merge", "base", "a"),
+        ("round-1", "sft-merge", "b"),
+        ("final", "sft-merge", "b"),
+    ):
+        folder = write_evaluation(tmp_path / name, results_of(name, opponent, 0.6, 0.6, 0.3), 0.5)
+        write_manifest(folder, Provenance("evaluation", "c", "f", {"model": [digest]}), {})
+        folders.append(folder)
+    text = plain(Page(report({"evaluations": folders}, tmp_path / "out")).text)
+    assert "The model of Round 1. Gains on SFT merged: preferred in 60.0 %." in text
+
+
+def test_controls_come_after_the_ladder_and_the_opponent_is_named(inputs: Inputs, tmp_path: Path) -> None:
+    evaluations = [inputs["evaluations"][0], *inputs["evaluations"][7:], *inputs["evaluations"][1:7]]
+    html = report({**inputs, "evaluations": evaluations}, tmp_path / "out", controls=("base", *CONTROLS))
+    labels = re.findall(r'<div class="who"><h3>([^<]+)</h3>', html)[: len(STEPS)]
+    assert labels[0] == "Arbitrage SFT" and labels[-3:] == ["Base", "Single teacher", "Random teacher"]
+    assert "The fixed opponent of every other row." in html
+    steps = json.loads((tmp_path / "out" / "steps.json").read_text())
+    assert [step["name"] for step in steps][:2] == ["base", "sft-single"]
 
 
 def test_figures_that_are_no_numbers_are_left_out(inputs: Inputs, tmp_path: Path) -> None:
@@ -204,6 +232,8 @@ def test_other_damaged_inputs_are_named(inputs: Inputs, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(inputs["evaluations"][1], tmp_path / "copy"))
     with pytest.raises(BadInput, match="'sft'"):
         report({"evaluations": [*inputs["evaluations"], copy]}, tmp_path / "2")
+    with pytest.raises(BadInput, match="2 steps but 9 evaluations"):
+        report(inputs, tmp_path / "2b", steps=("a", "b"))
     (inputs["gate"][0] / "gate.json").write_text('{"passed": true}')
     with pytest.raises(BadInput, match=r"gate\.json"):
         report(inputs, tmp_path / "3")

@@ -1,0 +1,73 @@
+"""Which prompts are fit to be answered: of a wanted language, in its script, new, and not on the exam."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow as pa
+
+from components.common.errors import BadInput
+from components.common.language_check import wrong_script
+from components.common.languages import LANGUAGES
+from components.common.records import Row
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """``where`` is a prompt's id, or the file and line of a row that could not be read (``unreadable``)."""
+
+    SCHEMA: ClassVar[pa.Schema] = pa.schema([("where", pa.string()), ("reason", pa.string())])
+
+    where: str
+    reason: str
+    unreadable: bool = False
+
+    def row(self) -> Row:
+        """As a row of dropped.parquet."""
+        return {"where": self.where, "reason": self.reason}
+
+
+def clean(
+    rows: Iterable[Row], languages: Sequence[str], contaminated: Callable[[str], bool], dropped: list[Dropped]
+) -> list[Row]:
+    """The fit prompts in order of their ids; the others are added to ``dropped`` with the reason.
+
+    Raises BadInput when a language is not one of the platform's, or one id stands for two texts.
+    """
+    texts: dict[str, str] = {}
+    seen: set[tuple[str, str]] = set()
+    fit = []
+    for row in sorted(rows, key=lambda row: (row["id"], row["language"], row["prompt"])):
+        _check(row, texts)
+        same = (row["language"], normalise(row["prompt"]))
+        reason = _reason(row, languages, same in seen, contaminated)
+        if reason:
+            dropped.append(Dropped(row["id"], reason))
+        else:
+            seen.add(same)
+            fit.append(row)
+    return fit
+
+
+def normalise(text: str) -> str:
+    """A prompt as it counts for equality: NFKC, case-folded, white space and punctuation as single spaces."""
+    return re.sub(r"[\W_]+", " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def _check(row: Row, texts: dict[str, str]) -> None:
+    if row["language"] not in LANGUAGES:
+        raise BadInput(f"The prompt {row['id']!r} is in {row['language']!r}, which is none of {', '.join(LANGUAGES)}.")
+    if texts.setdefault(row["id"], row["prompt"]) != row["prompt"]:
+        raise BadInput(f"The id {row['id']!r} stands for two different prompts; give every prompt its own.")
+
+
+def _reason(row: Row, languages: Sequence[str], known: bool, contaminated: Callable[[str], bool]) -> str:
+    if row["language"] not in languages:
+        return "language not in the recipe"
+    if known:
+        return "duplicate"
+    if wrong_script(row["prompt"], row["language"]):
+        return "wrong script"
+    return "in the evaluation" if contaminated(row["prompt"]) else ""

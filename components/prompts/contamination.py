@@ -1,0 +1,35 @@
+"""Prompts that are, or quote, a question of the evaluation."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from components.common.records import QUESTION, read_records
+from components.prompts.cleaning import normalise
+
+#: Tables of the miniature's world that lie beside its questions and are none.
+NO_QUESTIONS = {"prompts", "training", "probes"}
+
+
+class Decontaminator:
+    """Calls with a prompt: True when it equals a question after normalisation, or shares ``ngram`` words in a row with one."""
+
+    def __init__(self, folders: Sequence[Path], ngram: int) -> None:
+        questions = [
+            normalise(row["prompt"])
+            for folder in folders
+            for path in sorted(folder.glob("*.parquet"))
+            if path.stem not in NO_QUESTIONS
+            for row in read_records(path, QUESTION)
+        ]
+        self._questions = set(questions)
+        self._ngram = ngram
+        self._known = {piece for question in questions for piece in self._pieces(question)}
+
+    def __call__(self, prompt: str) -> bool:
+        text = normalise(prompt)
+        return text in self._questions or any(piece in self._known for piece in self._pieces(text))
+
+    def _pieces(self, text: str) -> Iterator[tuple[str, ...]]:
+        words = text.split()
+        if self._ngram:
+            yield from (tuple(words[start : start + self._ngram]) for start in range(len(words) - self._ngram + 1))

@@ -1,0 +1,156 @@
+"""The whole recipe, from the command line, as a user runs it: real models, real processes, a real MLflow database."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.common.artifacts import Reference
+from components.common.store import LocalStore
+
+ROOT = Path(__file__).parents[2]
+RECIPE = Path(__file__).with_name("quick.yaml")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def command(root: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "pipelines.cli", "run", "--recipe", str(RECIPE), "--root", str(root), *more]
+
+
+def run(root: Path, *more: str) -> subprocess.CompletedProcess:
+    done = subprocess.run(command(root, *more), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=550)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log(root)}"
+    return done
+
+
+def log(root: Path) -> str:
+    logs = sorted((root / "runs").glob("*/log.txt"))
+    return logs[-1].read_text(errors="replace")[-5000:] if logs else ""
+
+
+def finished(root: Path) -> dict[str, Reference]:
+    folder = sorted((root / "runs").glob("2*"))[-1]
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return {event["name"]: Reference(**event["reference"]) for event in events if event["event"] == "finished"}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    root = tmp_path_factory.mktemp("a run with spaces and ünïcode")
+    return root, run(root)
+
+
+def test_the_run_ends_with_a_table_and_where_everything_lies(whole):
+    root, done = whole
+    for words in ("What each step gained", "sft-merge", "online-round-3", "final", "report:", "model:", "serve:"):
+        assert words in done.stdout
+    assert (root / "report.html").stat().st_size > 10_000
+
+
+def test_the_summary_says_what_the_table_says(whole):
+    root, _ = whole
+    summary = json.loads((root / "summary.json").read_text())
+    assert summary["recipe"] == "quick"
+    names = [step["name"] for step in summary["steps"]]
+    ladder = ["base", "sft-single", "sft-arbitrage", "sft-merge", "offline-dpo"]
+    assert [name for name in names if name in ladder] == ladder and names[-1] == "final"
+    assert all(0 <= step["low"] <= step["win_rate"] <= step["high"] <= 1 for step in summary["steps"][1:])
+    assert Path(summary["model"], "model.safetensors").is_file()
+
+
+def test_every_artifact_of_the_run_verifies(whole):
+    root, _ = whole
+    store = LocalStore(root / "store")
+    for reference in finished(root).values():
+        store.fetch(reference)
+
+
+def test_tracking_has_a_parent_a_run_for_each_step_and_the_lineage(whole):
+    root, _ = whole
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("expanse")
+    runs = client.search_runs([experiment.experiment_id], max_results=200)
+    nested = [each for each in runs if "mlflow.parentRunId" in each.data.tags]
+    parents = [each for each in runs if "mlflow.parentRunId" not in each.data.tags]
+    assert len(parents) == 1 and parents[0].info.status == "FINISHED"
+    assert {each.info.run_name for each in nested} == set(finished(root))
+    assert {each.data.tags["mlflow.parentRunId"] for each in nested} == {parents[0].info.run_id}
+    final = next(each for each in nested if each.info.run_name == "evaluate-final")
+    assert "arena/win_rate" in final.data.metrics and "artifact" in final.data.tags
+    assert parents[0].data.tags["expanse.configuration"]
+
+
+def test_a_repeat_finds_everything_finished(whole):
+    root, _ = whole
+    again = run(root)
+    lines = [line for line in again.stdout.splitlines() if re.match(r"\s*\d+/\d+ ", line)]
+    assert lines and all("finished before" in line for line in lines)
+
+
+def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(whole, tmp_path):
+    root, _ = whole
+    chance = random.Random(5)
+    for _ in range(4):
+        process = subprocess.Popen(
+            command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        time.sleep(chance.uniform(8, 25))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    done = run(tmp_path)
+    expected = {name: reference.digest for name, reference in finished(root).items()}
+    actual = {name: reference.digest for name, reference in finished(tmp_path).items()}
+    different = [name for name in expected if expected[name] != actual[name] and name not in {"register", "deploy"}]
+    assert not different
+    assert "finished before" in done.stdout
+    assert not list((tmp_path / "store").rglob("output-*"))
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(tmp_path):
+    first = subprocess.Popen(
+        command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("runs/*/events.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        second = subprocess.run(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    finally:
+        first.terminate()
+        first.wait(timeout=30)
+    assert second.returncode == 3
+    assert "Another run is at work" in second.stderr and "Traceback" not in second.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "--recipe", "nothing"], "There is no recipe 'nothing'"),
+        (["run", "--set", "offline.dpo.beta=-1"], "offline.dpo.beta"),
+        (["compile", "--recipe", "8b", "--set", "typo=1"], "typo: there is no such field"),
+        (["step", "nothing", "--output", "x.json"], "There is no stage 'nothing'"),
+        (["serve", "/nowhere"], "/nowhere"),
+        (["report", "--root", "/nowhere"], "no run has finished"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(arguments, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert words in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_exit_3():
+    done = subprocess.run(command(Path("/proc/expanse")), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3 and "Cannot write to /proc" in done.stderr
