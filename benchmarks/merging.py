@@ -4,7 +4,8 @@
 
 ``--mergekit`` (or MERGEKIT_PYTHON) is the Python of an environment with mergekit; the default is this one. Every run
 is a process of its own that imports what it needs before the clock starts. Memory is the peak of the whole process,
-mapped files included. The floor is a plain copy: the three models read, one written, through one buffer.
+mapped files included. mergekit runs with the faster of one thread and one per core, as tried first. The floor is a
+plain copy: the three models read, one written, through one buffer.
 """
 
 import argparse
@@ -24,13 +25,15 @@ RESULT = ROOT / "benchmarks" / "results" / "merging.json"
 MODELS, MATRICES = 3, 28
 
 CLOCK = """
-import json, os, resource, sys, time
+import json, sys, time
 folder = sys.argv[1]
 {prepare}
 wall, cpu = time.perf_counter(), time.process_time()
 {work}
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-print("RESULT", json.dumps({{"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "memory": peak}}))
+wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+with open("/proc/self/status") as status:
+    peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
+print("RESULT", json.dumps({{"wall": wall, "cpu": cpu, "memory": peak}}))
 """
 
 OURS = CLOCK.format(
@@ -44,13 +47,16 @@ output.mkdir()
 """,
     work='run(Config(), {"models": models}, output)',
 )
-MERGEKIT = CLOCK.format(
-    prepare="from mergekit.scripts.merge_raw_pytorch import main",
-    work="""
-options = ["--async-write", "--quiet", "--no-write-model-card"]
-main([f"{folder}/mergekit.yaml", f"{folder}/mergekit", *options], standalone_mode=False)
-""",
-)
+
+
+def mergekit_code(threads: int) -> str:
+    options = ["--async-write", "--quiet", "--no-write-model-card", "-j", str(threads)]
+    return CLOCK.format(
+        prepare="from mergekit.scripts.merge_raw_pytorch import main",
+        work=f'main([f"{{folder}}/mergekit.yaml", f"{{folder}}/mergekit", *{options}], standalone_mode=False)',
+    )
+
+
 FLOOR = CLOCK.format(
     prepare="""
 from pathlib import Path
@@ -77,20 +83,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         make_models(folder)
+        measure(folder, sys.executable, OURS)
+        trials = {n: measure(folder, options.mergekit, mergekit_code(n))["wall"] for n in (1, os.cpu_count() or 1)}
+        threads = min(trials, key=lambda count: trials[count])
         subjects = {
             "ours": (sys.executable, OURS),
-            "mergekit": (options.mergekit, MERGEKIT),
+            "mergekit": (options.mergekit, mergekit_code(threads)),
             "floor": (sys.executable, FLOOR),
         }
-        for python, code in subjects.values():
-            measure(folder, python, code)
         equal = same_values(folder)
         assert equal, "the two merges differ: nothing to compare"
         runs: dict[str, list[dict[str, float]]] = {subject: [] for subject in subjects}
         for _ in range(options.runs):
             for subject, (python, code) in subjects.items():
                 runs[subject].append(measure(folder, python, code))
-    report(runs, equal, version_of(options.mergekit))
+    report(runs, equal, version_of(options.mergekit), threads)
 
 
 def make_models(folder: Path) -> None:
@@ -141,7 +148,7 @@ def version_of(python: str) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def report(runs: dict[str, list[dict[str, float]]], equal: bool, mergekit: str) -> None:
+def report(runs: dict[str, list[dict[str, float]]], equal: bool, mergekit: str, threads: int) -> None:
     def median(subject: str, what: str) -> float:
         return statistics.median(run[what] for run in runs[subject])
 
@@ -153,7 +160,7 @@ def report(runs: dict[str, list[dict[str, float]]], equal: bool, mergekit: str) 
     result = {
         "name": "merging",
         "subject": "components.merging, linear, 3 BF16 checkpoints of 600 MB",
-        "rival": f"mergekit-pytorch {mergekit} --async-write",
+        "rival": f"mergekit-pytorch {mergekit} --async-write -j {threads}",
         "equal": equal,
         "tolerance": 0.0,
         **ratios,

@@ -42,7 +42,9 @@ def check_packages() -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(prog="expanse", description="Multilingual post-training, from prompts to an endpoint.")
+    options = argparse.ArgumentParser(
+        prog="expanse", description="Multilingual post-training, from prompts to an endpoint."
+    )
     options.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = options.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -157,8 +159,16 @@ def _command(
 
 
 def _recipe(command: argparse.ArgumentParser, default: str) -> None:
-    command.add_argument("--recipe", default=default, help="a shipped recipe (mini, 8b, 32b) or a YAML file (default: %(default)s)")
-    command.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field, such as offline.dpo.beta=0.2")
+    command.add_argument(
+        "--recipe", default=default, help="a shipped recipe (mini, 8b, 32b) or a YAML file (default: %(default)s)"
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="override a field, such as offline.dpo.beta=0.2",
+    )
 
 
 if __name__ == "__main__":

@@ -74,7 +74,10 @@ class Graph:
         parameters = {"recipe": str} | {key: dsl.Input[output.kind] for key, output in inputs.items()}
         nested.__annotations__ = {**parameters, "return": announced}
         nested.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind) for key, kind in parameters.items()],
+            [
+                inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=kind)
+                for key, kind in parameters.items()
+            ],
             return_annotation=announced,
         )
         pipeline = dsl.pipeline(name=name, description=body.__doc__)(nested)

@@ -159,7 +159,9 @@ def exclusive(root: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Transient(f"Another run is at work in {root}; wait for it, or choose another folder with --root.") from None
+            raise Transient(
+                f"Another run is at work in {root}; wait for it, or choose another folder with --root."
+            ) from None
         yield
 
 

@@ -44,7 +44,13 @@ def display(total: int, console: Console) -> Iterator[Show]:
     if not console.is_terminal:
         yield Lines(total, console).show
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("starting", total=total)
         lines = Lines(total, progress.console)
@@ -74,7 +80,9 @@ class Lines:
             self.started[name] = event["time"]
         elif event["event"] == "finished":
             self.done += 1
-            seconds = "finished before" if event["cached"] else f"{event['time'] - self.started.get(name, time.time()):.1f} s"
+            seconds = (
+                "finished before" if event["cached"] else f"{event['time'] - self.started.get(name, time.time()):.1f} s"
+            )
             place = f"{self.done:>{len(str(self.total))}}/{self.total}"
             self.console.print(f"{place}  {name:<24} {seconds:>15}   {headline(event['metrics'])}", highlight=False)
         elif event["event"] == "failed":

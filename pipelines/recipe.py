@@ -152,7 +152,9 @@ class Recipe(Section):
         left = set(self.languages) - {language for group in self.clusters.values() for language in group}
         left -= set(self.shared_languages)
         if left:
-            raise ValueError(f"clusters: {', '.join(sorted(left))} is in no cluster; add it to one or drop the language")
+            raise ValueError(
+                f"clusters: {', '.join(sorted(left))} is in no cluster; add it to one or drop the language"
+            )
         return self
 
     @model_validator(mode="after")
@@ -175,7 +177,9 @@ class Recipe(Section):
         if self.arbitrage.routing == "fixed":
             missing = set(self.languages) - set(self.arbitrage.experts or {})
             if missing:
-                raise ValueError(f"arbitrage.experts: no teacher for {', '.join(sorted(missing))}; routing 'fixed' needs one")
+                raise ValueError(
+                    f"arbitrage.experts: no teacher for {', '.join(sorted(missing))}; routing 'fixed' needs one"
+                )
         return self
 
     @model_validator(mode="after")
@@ -191,7 +195,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _questions(self) -> "Recipe":
         if self.miniature is None and self.benchmarks is None:
-            raise ValueError("benchmarks: name the data sets to evaluate on; only the miniature brings its own questions")
+            raise ValueError("benchmarks: name the data sets to evaluate on; only a miniature brings its own questions")
         return self
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ class Provenance:
 
     @property
     def key(self) -> str:
+        """The name of the artifact in a store."""
         return digest(asdict(self))[:32]
 
 
@@ -48,6 +49,7 @@ class Reference:
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
+        """Write the reference file, with the folders above it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -57,7 +59,9 @@ class Reference:
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise BadInput(f"{path} is not an artifact reference ({error}); give the file that a step wrote.") from error
+            raise BadInput(
+                f"{path} is not an artifact reference ({error}); give the file that a step wrote."
+            ) from error
 
 
 def write_manifest(folder: Path, provenance: Provenance, metadata: Mapping[str, Scalar]) -> Reference:
@@ -93,7 +97,17 @@ def verify(folder: Path, expected: str | None = None) -> None:
     """Check every file of a committed directory against its manifest; raises BadInput naming the first that differs."""
     if expected is not None and file_digest(folder / MANIFEST) != expected:
         raise BadInput(f"{folder / MANIFEST} is not the manifest that was asked for (sha256 {expected}).")
-    for name, entry in _entries(folder).items():
+    entries = _entries(folder)
+    planted = (
+        {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        - set(entries)
+        - {MANIFEST}
+    )
+    if planted:
+        raise BadInput(
+            f"{folder / min(planted)} is not in the manifest of its folder; remove it, or run the step again."
+        )
+    for name, entry in entries.items():
         path = folder / name
         if not path.is_file() or path.is_symlink():
             raise BadInput(f"{path} is in the manifest but not on disk; run the step again.")

@@ -7,13 +7,16 @@ from typing import Any
 
 CHUNK = 1 << 20
 
+
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and no NaN: the text that digests are taken of."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
+
 def digest(value: Any) -> str:
     """The sha256 of ``canonical_json(value)``, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
 
 def file_digest(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""

@@ -18,7 +18,7 @@ SHORTLIST = 64
 class Decoder:
     """The rows of one batch: left-padded prompts, prefilled once per distinct prompt, then one token per row and step.
 
-    ``_mask`` (rows, width) says which columns are real. Positions count real columns only, so padding changes no answer.
+    ``_mask`` (rows, width) says which columns are real. Positions count real columns only: padding changes no answer.
     """
 
     def __init__(self, model: Any) -> None:
@@ -89,8 +89,8 @@ def choose(logits: "torch.Tensor", temperature: float, top_p: float, uniforms: S
     """The next token of each row of ``logits`` (rows, vocabulary): the likeliest if ``uniforms`` is None.
 
     Otherwise by inversion: one number in [0, 1) per row picks from the cumulative distribution, in the order of the
-    vocabulary, over the nucleus of ``top_p`` (Holtzman et al., https://arxiv.org/abs/1904.09751). Raises BadInput when a
-    row has no finite maximum.
+    vocabulary, over the nucleus of ``top_p`` (Holtzman et al., https://arxiv.org/abs/1904.09751). Raises BadInput
+    when a row has no finite maximum.
     """
     import torch
 
@@ -112,11 +112,17 @@ def choose(logits: "torch.Tensor", temperature: float, top_p: float, uniforms: S
 def _threshold(probabilities: "torch.Tensor", top_p: float) -> "torch.Tensor":
     """The smallest probability in the nucleus of each row (rows, 1); tokens tied with it belong to the nucleus."""
     highest = probabilities.topk(min(SHORTLIST, probabilities.shape[-1]), dim=-1).values
-    if bool((highest.sum(dim=-1) < top_p).any()):
-        highest = probabilities.sort(dim=-1, descending=True).values
-    before = highest.cumsum(dim=-1) - highest
+    thresholds = _cut(highest, top_p)
+    wide = highest.sum(dim=-1) < top_p
+    if bool(wide.any()):
+        thresholds[wide] = _cut(probabilities[wide].sort(dim=-1, descending=True).values, top_p)
+    return thresholds
+
+
+def _cut(descending: "torch.Tensor", top_p: float) -> "torch.Tensor":
+    before = descending.cumsum(dim=-1) - descending
     last = (before < top_p).sum(dim=-1, keepdim=True) - 1
-    return highest.gather(-1, last)
+    return descending.gather(-1, last)
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

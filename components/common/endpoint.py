@@ -163,7 +163,7 @@ def _retry_after(value: str) -> float | None:
 
 
 def waiting_time(pause: float, attempt: int, asked: float | None) -> float:
-    """Seconds until the next attempt: what the server asked for, else a doubling pause; both with jitter, both bounded."""
+    """Seconds until the next attempt: what the server asked for, else a doubling pause; with jitter and bounded."""
     grown = min(LONGEST_WAIT, pause * 2.0**attempt)
     if asked is None:
         return random.uniform(0.5, 1.0) * grown

@@ -60,14 +60,18 @@ def event(kind: str, name: str, **details: Any) -> None:
     """Append one line to the run's events, from which the progress display is drawn; nothing outside a local run."""
     folder = os.environ.get(RUN_FOLDER)
     if folder:
-        line = json.dumps({"event": kind, "name": name, "time": time.time(), **details}, ensure_ascii=False, default=str)
+        line = json.dumps(
+            {"event": kind, "name": name, "time": time.time(), **details}, ensure_ascii=False, default=str
+        )
         with (Path(folder) / "events.jsonl").open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
 
 def _check_code(stage: str, code: str) -> None:
     if code != code_digest(stage):
-        raise BadInput(f"The code of the {stage} stage here is not what the pipeline was compiled with; use one version for both.")
+        raise BadInput(
+            f"The code of the {stage} stage here is not what the pipeline was compiled with; use one version for both."
+        )
 
 
 def _run(step: Step) -> Outcome:

@@ -13,7 +13,9 @@ def one(inputs: Inputs, name: str) -> Path:
     """The single folder called ``name``; raises BadInput when there is none, or more than one."""
     folders = inputs.get(name, [])
     if len(folders) != 1:
-        raise BadInput(f"This step needs exactly one input {name!r}, it was given {len(folders)}; add --input {name}=REF.")
+        raise BadInput(
+            f"This step needs exactly one input {name!r}, it was given {len(folders)}; add --input {name}=REF."
+        )
     return folders[0]
 
 

@@ -59,9 +59,9 @@ class _Row:
 def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: SamplingSettings) -> list[list[Sample]]:
     """``settings.samples`` answers for each prompt as one user turn, in the order of the prompts.
 
-    An answer's random numbers come from (seed, prompt, number of the sample) alone, so it depends on no other prompt and on
-    no batch size beyond the last bits of floating-point sums. Raises BadInput for a tokenizer without a chat template and for
-    a model whose logits are not finite.
+    An answer's random numbers come from (seed, prompt, number of the sample) alone, so it depends on no other prompt
+    and on no batch size beyond the last bits of floating-point sums. Raises BadInput for a tokenizer without a chat
+    template and for a model whose logits are not finite.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise BadInput(f"{tokenizer.name_or_path} has no chat template; add chat_template.jinja to the model folder.")

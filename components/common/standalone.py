@@ -33,12 +33,20 @@ def parser(stage: str) -> argparse.ArgumentParser:
 
 def add_options(options: argparse.ArgumentParser) -> None:
     """Add the options that every stage has to an existing parser."""
-    options.add_argument("--config", type=Path, help="a YAML or JSON file with the stage's configuration (default: its defaults)")
     options.add_argument(
-        "--input", action="append", default=[], metavar="NAME=PATH", help="a reference file, or a plain folder; repeat for more"
+        "--config", type=Path, help="a YAML or JSON file with the stage's configuration (default: its defaults)"
+    )
+    options.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="a reference file, or a plain folder; repeat for more",
     )
     options.add_argument("--output", type=Path, required=True, metavar="REF", help="where to write the reference file")
-    options.add_argument("--store", metavar="URI", help=f"where artifacts live (default: {STORE}, or a folder beside the output)")
+    options.add_argument(
+        "--store", metavar="URI", help=f"where artifacts live (default: {STORE}, or a folder beside the output)"
+    )
 
 
 def run_alone(stage: str, options: argparse.Namespace) -> Reference:
@@ -74,7 +82,9 @@ def adopt(folder: Path) -> Reference:
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
     if not files:
         raise BadInput(f"{folder} holds no files; give a folder with data or a model, or a reference file.")
-    return default_store().produce(Provenance("adopted", "", "", {"files": [f"{k}={v}" for k, v in files.items()]}), _copy(folder))
+    return default_store().produce(
+        Provenance("adopted", "", "", {"files": [f"{k}={v}" for k, v in files.items()]}), _copy(folder)
+    )
 
 
 def _copy(folder: Path) -> Any:

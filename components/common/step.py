@@ -34,10 +34,12 @@ class Step:
     inputs: References
 
     def to_json(self) -> str:
+        """The step as text, for another process."""
         return canonical_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Step":
+        """The step that ``to_json`` wrote."""
         fields = json.loads(text)
         inputs = {name: [Reference(**reference) for reference in group] for name, group in fields["inputs"].items()}
         return cls(fields["name"], fields["stage"], fields["configuration"], inputs)
@@ -136,4 +138,3 @@ def default_store() -> Store:
     if not uri:
         raise BadInput(f"No store is set; set {STORE} to an address such as file:///data/expanse/store.")
     return open_store(uri)
-

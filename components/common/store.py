@@ -41,6 +41,7 @@ class LocalStore:
         self.root = root.absolute()
 
     def find(self, stage: str, key: str) -> Reference | None:
+        """See Store.find; a folder whose manifest cannot be read does not count."""
         folder = self.root / stage / key
         if not (folder / MANIFEST).is_file():
             return None
@@ -50,6 +51,7 @@ class LocalStore:
             return None
 
     def fetch(self, reference: Reference) -> Path:
+        """See Store.fetch; the folder is the artifact's own, nothing is copied."""
         folder = folder_of(reference.uri)
         if not (folder / MANIFEST).is_file():
             raise BadInput(f"{folder} holds no committed artifact; run the step that makes it again.")
@@ -57,6 +59,7 @@ class LocalStore:
         return folder
 
     def produce(self, provenance: Provenance, produce: Produce) -> Reference:
+        """See Store.produce; raises Transient when the disk is full or read-only."""
         final = self.root / provenance.stage / provenance.key
         attempts = self.root / ATTEMPTS / f"{provenance.stage}-{provenance.key}"
         output = attempts / f"output-{uuid.uuid4().hex[:8]}"
@@ -119,5 +122,3 @@ def _locked(folder: Path) -> Iterator[None]:
 def _size(folder: Path) -> int | None:
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
     return sum(sizes) or None
-
-

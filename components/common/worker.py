@@ -46,7 +46,9 @@ def ask(address: str, step: Step) -> Outcome:
         connection.sendall(request)
         reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))
     if not reply:
-        raise Transient(f"The process of {step.name} was killed (out of memory?); run the same command again to resume.")
+        raise Transient(
+            f"The process of {step.name} was killed (out of memory?); run the same command again to resume."
+        )
     answer = json.loads(reply)
     if "error" in answer:
         raise _error(answer)

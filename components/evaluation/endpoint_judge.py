@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from components.common.canonical import digest
+from components.common.errors import BadInput
 from components.common.languages import LANGUAGES
 from components.common.sampling import Sample, SamplingSettings
 from components.evaluation.judge import Comparison, Verdict
@@ -60,6 +61,7 @@ class EndpointJudge:
     model: str
     max_answer_characters: int
     max_new_tokens: int = 600
+    max_unparsed_share: float = 0.2
     seed: int = 0
 
     @property
@@ -75,10 +77,21 @@ class EndpointJudge:
         self._ask(["Reply with the word ready."])
 
     def decide(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
-        """One verdict per comparison; raises Transient when the endpoint does not answer."""
+        """One verdict per comparison.
+
+        Raises Transient when the endpoint does not answer, and BadInput when so many replies hold no verdict that their
+        ties would pass for a measurement.
+        """
         codes = [self._code(item) for item in comparisons]
         replies = self._ask([self._prompt(item, code) for item, code in zip(comparisons, codes, strict=True)])
-        return [read_verdict(reply, code) for reply, code in zip(replies, codes, strict=True)]
+        verdicts = [read_verdict(reply, code) for reply, code in zip(replies, codes, strict=True)]
+        unparsed = [verdict.comment for verdict in verdicts if not verdict.parsed]
+        if len(unparsed) > self.max_unparsed_share * len(verdicts):
+            raise BadInput(
+                f"The judge {self.model} gave no readable verdict in {len(unparsed)} of {len(verdicts)} comparisons, "
+                f"for example {unparsed[0][-80:]!r}; use a model that keeps to the form, or raise max_new_tokens."
+            )
+        return verdicts
 
     def _code(self, item: Comparison) -> str:
         """Eight characters that follow from both answers, so that neither can contain them on purpose."""
@@ -116,4 +129,5 @@ def endpoint_judge(settings: EndpointJudgeSettings) -> EndpointJudge:
     from components.common.endpoint import EndpointEngine
 
     engine = EndpointEngine(settings.url, settings.model, settings.api_key_variable, settings.concurrency)
-    return EndpointJudge(engine, settings.model, settings.max_answer_characters, settings.max_new_tokens, settings.seed)
+    limits = settings.model_dump(include={"max_answer_characters", "max_new_tokens", "max_unparsed_share", "seed"})
+    return EndpointJudge(engine, settings.model, **limits)

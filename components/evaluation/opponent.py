@@ -12,10 +12,11 @@ from components.evaluation.results import ANSWER
 
 @dataclass(frozen=True)
 class Opponent:
-    """The name of the evaluated step and its answers by benchmark and question id."""
+    """The name of the evaluated step, its answers by benchmark and question id, and whether it had regressed itself."""
 
     name: str
     answers: Mapping[str, Mapping[str, Row]]
+    regressed: bool = False
 
     def to(self, benchmark: str, questions: Sequence[Row]) -> list[Row]:
         """Its answers to ``questions``, in their order; raises BadInput unless it was asked the very same prompts."""
@@ -32,10 +33,11 @@ class Opponent:
 def read_opponent(folder: Path) -> Opponent:
     """Read an evaluation folder; raises BadInput when it is not one."""
     try:
-        name = json.loads((folder / "results.json").read_text(encoding="utf-8"))["name"]
+        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        name, regressed = results["name"], bool(results["regressed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{folder} is not an evaluation: its results.json cannot be read ({error}).") from error
     answers: dict[str, dict[str, Row]] = {}
     for row in read_records(folder / "answers.parquet", ANSWER):
         answers.setdefault(row["benchmark"], {})[row["id"]] = row
-    return Opponent(str(name), answers)
+    return Opponent(str(name), answers, regressed)

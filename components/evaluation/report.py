@@ -110,4 +110,6 @@ def _reasons(config: Config, exam: Exam, entries: Mapping[str, Entry], written: 
     names = [benchmark.name for benchmark in config.of_kind("pairwise")]
     before = [row for name in names for row in previous.to(name, exam.questions[name])]
     against = {name: entries[name + SUFFIX["previous"]] for name in names}
-    return regressions(against, written, before, config.regression, config.bootstrap.build())
+    found = regressions(against, written, before, config.regression, config.bootstrap.build())
+    lasting = config.regression.lasting and previous.regressed
+    return [*found, f"{previous.name} had regressed, and nothing after it counts."] if lasting else found

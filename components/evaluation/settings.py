@@ -68,11 +68,12 @@ class EndpointJudgeSettings(Settings):
     """A language model behind an OpenAI-compatible endpoint; its key is in the variable ``api_key_variable``."""
 
     kind: Literal["endpoint"] = "endpoint"
-    url: str
+    url: str = Field(pattern=r"^https?://")
     model: str
     api_key_variable: str | None = None
     max_new_tokens: int = Field(default=600, gt=0)
     max_answer_characters: int = Field(default=12_000, gt=0)
+    max_unparsed_share: float = Field(default=0.2, ge=0, le=1)
     concurrency: int = Field(default=8, gt=0)
     seed: int = 0
 
@@ -95,10 +96,14 @@ class BootstrapSettings(Settings):
 
 
 class Regression(Settings):
-    """When a model counts as worse than the previous one; see components/evaluation/regression.py."""
+    """When a model counts as worse than the previous one; see components/evaluation/regression.py.
+
+    ``lasting`` counts every model after a regressed one as regressed too: rounds that have stopped do not start again.
+    """
 
     length_factor: float = Field(default=1.5, gt=1)
     consistency_drop: float = Field(default=0.0, ge=0, lt=1)
+    lasting: bool = False
 
 
 def _by_name(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """The KFP shell of the generation stage: see task.py for what it does."""
 
-
 from kfp import dsl
 
 from components.common.shell import SHELL

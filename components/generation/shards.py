@@ -67,7 +67,9 @@ def _engine(config: "Config", inputs: Inputs) -> Answer:
     from components.common.endpoint import EndpointEngine
 
     assert config.endpoint is not None, "the configuration's validation demands one"
-    engine = EndpointEngine(config.endpoint.url, config.endpoint.model, config.endpoint.api_key_variable, config.endpoint.concurrency)
+    engine = EndpointEngine(
+        config.endpoint.url, config.endpoint.model, config.endpoint.api_key_variable, config.endpoint.concurrency
+    )
     return lambda prompts: engine.sample(prompts, config.sampling())
 
 

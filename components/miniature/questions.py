@@ -8,7 +8,7 @@ from typing import Any
 from components.miniature.facts import Fact, digest
 from components.miniature.faults import foreign_form, garbled, wrong_fact
 
-__all__ = ["BENCHMARKS", "draw", "held_out"]
+__all__ = ["BENCHMARKS", "checks", "draw", "held_out"]
 
 BENCHMARKS = ("arena", "facts_choice", "facts_exact", "facts_chrf")
 OPTIONS = 4
@@ -37,6 +37,11 @@ def held_out(facts: Sequence[Fact], counts: dict[str, int], seed: int) -> dict[s
         used.update(fact.id for fact in chosen)
         questions[benchmark] = [_question(fact, benchmark, seed) for fact in chosen]
     return questions
+
+
+def checks(facts: Sequence[Fact], count: int, seed: int) -> list[dict[str, Any]]:
+    """``count`` open questions per language for decisions during a run, drawn anew for every seed."""
+    return [_question(fact, "check", seed) for fact in draw(facts, count, "check", seed)]
 
 
 def _question(fact: Fact, benchmark: str, seed: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, field_validator
 from components.common.records import PROMPT, QUESTION, read_records, write_records
 from components.miniature.facts import Fact, Split, all_facts, digest, split_of
 from components.miniature.phrases import LANGUAGES
-from components.miniature.questions import BENCHMARKS, draw, held_out
+from components.miniature.questions import BENCHMARKS, checks, draw, held_out
 from components.miniature.tokenizer import train_tokenizer
 
 __all__ = ["World", "build_world", "read_facts", "read_tokenizer"]
@@ -32,6 +32,7 @@ class World(BaseModel):
 
     ``evaluation`` is the split that questions come from: "development" while tuning, "test" to report. ``draw`` redraws
     them, and nothing else.
+    ``check`` are questions from the development split, on which rounds are accepted or undone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +44,7 @@ class World(BaseModel):
     facts_choice: PositiveInt = 10
     facts_exact: PositiveInt = 10
     facts_chrf: PositiveInt = 10
+    check: PositiveInt = 15
     evaluation: Literal["development", "test"] = "test"
     draw: int = 0
 
@@ -66,6 +68,7 @@ def build_world(settings: World, output: Path) -> dict[str, float | int | str]:
     prompts = sorted(draw(splits["recipe"], settings.prompts, "recipe"), key=lambda fact: digest("order", fact.id))
     write_records(output / "prompts.parquet", [_prompt(fact) for fact in prompts], PROMPT)
     questions = held_out(splits[settings.evaluation], settings.model_dump(include=set(BENCHMARKS)), settings.draw)
+    questions["check"] = checks(splits["development"], settings.check, settings.draw)
     for benchmark, rows in questions.items():
         write_records(output / f"{benchmark}.parquet", rows, QUESTION)
     write_records(output / "training.parquet", map(_record, splits["training"]), FACT)

@@ -26,6 +26,7 @@ class Decontaminator:
         self._known = {piece for question in questions for piece in self._pieces(question)}
 
     def __call__(self, prompt: str) -> bool:
+        """Whether the prompt is on the exam."""
         text = normalise(prompt)
         return text in self._questions or any(piece in self._known for piece in self._pieces(text))
 

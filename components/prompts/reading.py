@@ -44,7 +44,9 @@ def _read_lines(path: Path, dropped: list[Dropped]) -> Iterator[tuple[int, Any]]
             whole = line.endswith(b"\n")
             reason, row = _parse(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
             if not whole and reason:
-                raise BadInput(f"{path}, line {number}: the file ends in the middle of this line; fetch or write it again.")
+                raise BadInput(
+                    f"{path}, line {number}: the file ends in the middle of this line; fetch or write it again."
+                )
             if reason:
                 dropped.append(Dropped(f"{path.name}:{number}", reason, unreadable=True))
             elif row is not None:

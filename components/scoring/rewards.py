@@ -17,7 +17,9 @@ def score(
     import torch
 
     encoded = encode_conversations(tokenizer, [conversation(*pair) for pair in pairs], add_generation_prompt=False)
-    order = sorted((index for index, ids in enumerate(encoded) if len(ids) <= max_length), key=lambda i: -len(encoded[i]))
+    order = sorted(
+        (index for index, ids in enumerate(encoded) if len(ids) <= max_length), key=lambda i: -len(encoded[i])
+    )
     rewards: list[float | None] = [None] * len(pairs)
     with torch.inference_mode():
         for start in range(0, len(order), batch_size):

@@ -30,12 +30,18 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     Metrics: scored, rejected, rejected_<reason>, mean_reward. Without any completion (the loop of rounds has stopped) the
     table is empty. Raises BadInput when two inputs hold a completion of the same prompt, model and sample.
     """
-    rows = [row for folder in inputs.get("completions", []) for row in read_records(folder / "completions.parquet", COMPLETION)]
+    rows = [
+        row
+        for folder in inputs.get("completions", [])
+        for row in read_records(folder / "completions.parquet", COMPLETION)
+    ]
     _check_distinct(rows)
     reasons = [rejection(row, config.rules) for row in rows]
     kept = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
     rewards = iter(_scores(config, inputs, kept))
-    scored = [row | _verdict(reason, None if reason else next(rewards)) for row, reason in zip(rows, reasons, strict=True)]
+    scored = [
+        row | _verdict(reason, None if reason else next(rewards)) for row, reason in zip(rows, reasons, strict=True)
+    ]
     write_records(output / "scored.parquet", scored, SCORED)
     return _metrics(scored)
 
@@ -45,7 +51,9 @@ def _check_distinct(rows: list[dict[str, object]]) -> None:
     for row in rows:
         key = (row["id"], row["model"], row["sample"])
         if key in seen:
-            raise BadInput(f"The prompt {key[0]!r} has two completions of {key[1]} with number {key[2]}; give each input once.")
+            raise BadInput(
+                f"The prompt {key[0]!r} has two completions of {key[1]} with number {key[2]}; give each input once."
+            )
         seen.add(key)
 
 
@@ -70,7 +78,8 @@ def _metrics(scored: list[dict[str, object]]) -> dict[str, Scalar]:
     rewards = [float(str(row["reward"])) for row in scored if row["reward"] is not None]
     reasons = sorted({str(row["rejected_because"]) for row in scored} - {""})
     counts: dict[str, Scalar] = {
-        f"rejected_{reason.replace(' ', '_')}": sum(row["rejected_because"] == reason for row in scored) for reason in reasons
+        f"rejected_{reason.replace(' ', '_')}": sum(row["rejected_because"] == reason for row in scored)
+        for reason in reasons
     }
     mean = {"mean_reward": sum(rewards) / len(rewards)} if rewards else {}
     return {"scored": len(scored), "rejected": len(scored) - len(rewards), **mean, **counts}

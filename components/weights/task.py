@@ -54,7 +54,11 @@ def download(source: str, output: Path) -> None:
     try:
         snapshot_download(name, revision=revision or None, allow_patterns=list(PATTERNS), local_dir=output)
     except RepositoryNotFoundError as error:
-        raise BadInput(f"{name} is not on the hub or not open to you; accept its licence there and set HF_TOKEN.") from error
+        raise BadInput(
+            f"{name} is not on the hub or not open to you; accept its licence there and set HF_TOKEN."
+        ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise Transient(f"{name} could not be downloaded ({type(error).__name__}); check the network and try again.") from error
+        raise Transient(
+            f"{name} could not be downloaded ({type(error).__name__}); check the network and try again."
+        ) from error
     shutil.rmtree(output / ".cache", ignore_errors=True)

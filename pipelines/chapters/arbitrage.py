@@ -29,10 +29,15 @@ def write(graph: Graph, story: Story) -> None:
         machines = recipe.resources
         completions = slots("completions", answers)
         scored = graph.step(scoring, "score-teachers", recipe.scoring, machines.scoring, reward=reward, **completions)
-        made = {"scored": scored, "examples": graph.step(arbitrage, "route", recipe.arbitrage, machines.data, scored=scored)}
+        made = {
+            "scored": scored,
+            "examples": graph.step(arbitrage, "route", recipe.arbitrage, machines.data, scored=scored),
+        }
         for routing in recipe.controls:
             config = Arbitrage(routing=routing, minimum_reward=recipe.arbitrage.minimum_reward)
-            made[f"examples_{routing}"] = graph.step(arbitrage, f"route-{routing}", config, machines.data, scored=scored)
+            made[f"examples_{routing}"] = graph.step(
+                arbitrage, f"route-{routing}", config, machines.data, scored=scored
+            )
         return made
 
     story.made |= graph.chapter("arbitrage", inputs, {"scored": dsl.Dataset, "examples": dsl.Dataset, **controls}, body)

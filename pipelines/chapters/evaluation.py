@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from kfp import dsl
 
 from components.evaluation.component import evaluation
-from components.evaluation.task import Config as Evaluation
 from pipelines.chapters.fetch import fetch
 from pipelines.chapters.story import Story
 from pipelines.graph import Channel, Graph, identifier
@@ -22,7 +21,10 @@ def write(graph: Graph, story: Story) -> None:
 
     def body(questions: Channel, **models: Channel) -> Mapping[str, Channel]:
         """Every step's model on the held-out questions, against one fixed opponent and the step before it."""
-        models |= {_model(baseline.name): fetch(graph, f"fetch-{baseline.name}", baseline) for baseline in graph.recipe.baselines}
+        models |= {
+            _model(baseline.name): fetch(graph, f"fetch-{baseline.name}", baseline)
+            for baseline in graph.recipe.baselines
+        }
         results: dict[str, Channel] = {}
         for name in names:
             results[name] = graph.step(

@@ -26,7 +26,9 @@ def _write_round(graph: Graph, story: Story, number: int) -> None:
     inputs = {name: story.made[name] for name in names}
     outputs: dict[str, type] = {"policy": dsl.Model, "merged": dsl.Model, "samples": dsl.Dataset, "check": dsl.Metrics}
 
-    def body(policy: Channel, questions: Channel, check: Channel, prompts: Channel, reward: Channel) -> Mapping[str, Channel]:
+    def body(
+        policy: Channel, questions: Channel, check: Channel, prompts: Channel, reward: Channel
+    ) -> Mapping[str, Channel]:
         """Sample the policy, score, pair, train, merge; keep the result unless it regressed."""
         recipe, machines = graph.recipe, graph.recipe.resources
         samples = _samples(graph, number, prompts, policy, reward, check)
@@ -34,7 +36,13 @@ def _write_round(graph: Graph, story: Story, number: int) -> None:
         merged = train_and_merge(graph, f"round-{number}", recipe.online.dpo, recipe.online.per_cluster, policy, pairs)
         config = recipe.online.check.model_copy(update={"name": f"online-round-{number}"})
         checked = graph.step(
-            evaluation, f"check-{number}", config, machines.evaluation, model=merged, questions=questions, previous=check
+            evaluation,
+            f"check-{number}",
+            config,
+            machines.evaluation,
+            model=merged,
+            questions=questions,
+            previous=check,
         )
         decision = Promotion(action="accept")
         kept = graph.step(
@@ -48,12 +56,12 @@ def _write_round(graph: Graph, story: Story, number: int) -> None:
     story.drift.append(made["samples"])
 
 
-def _samples(
-    graph: Graph, number: int, prompts: Channel, policy: Channel, reward: Channel, check: Channel
-) -> Channel:
+def _samples(graph: Graph, number: int, prompts: Channel, policy: Channel, reward: Channel, check: Channel) -> Channel:
     recipe, machines = graph.recipe, graph.recipe.resources
     changes = {"portion": f"{recipe.online.prompts}-{number}", "model": f"policy-{number}", "seed": number}
     config = recipe.online.samples.model_copy(update=changes)
     guard = {"guard": check} if number > 1 else {}
-    drawn = graph.step(generation, f"sample-{number}", config, machines.sampling, prompts=prompts, model=policy, **guard)
+    drawn = graph.step(
+        generation, f"sample-{number}", config, machines.sampling, prompts=prompts, model=policy, **guard
+    )
     return graph.step(scoring, f"score-{number}", recipe.scoring, machines.scoring, reward=reward, completions_1=drawn)

@@ -35,9 +35,7 @@ def write(graph: Graph, story: Story) -> None:
             license=recipe.base.license,
             base=recipe.base.source,
         )
-        report = graph.step(
-            reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples
-        )
+        report = graph.step(reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples)
         version = graph.step(
             register, "register", recipe.registry, machine, model=model, gate=decision, evaluation=final
         )

@@ -49,4 +49,6 @@ def _clusters(graph: Graph, start: Channel, examples: Channel) -> Channel:
         config = recipe.sft.cluster.model_copy(update={"languages": recipe.cluster_languages(cluster)})
         machine = recipe.resources.training
         parts.append(graph.step(sft, f"sft-{cluster}", config, machine, model=start, examples=examples))
-    return graph.step(merging, "merge-sft", recipe.merging, recipe.resources.merging, base=start, **slots("model", parts))
+    return graph.step(
+        merging, "merge-sft", recipe.merging, recipe.resources.merging, base=start, **slots("model", parts)
+    )

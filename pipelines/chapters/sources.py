@@ -17,7 +17,12 @@ def write(graph: Graph, story: Story) -> None:
     """Prompts, questions, base model, reward model, and the teachers whose weights the run samples itself."""
     recipe = graph.recipe
     sampled = [teacher for teacher in recipe.teachers if teacher.source]
-    outputs: dict[str, type] = {"prompts": dsl.Dataset, "questions": dsl.Dataset, "base": dsl.Model, "reward": dsl.Model}
+    outputs: dict[str, type] = {
+        "prompts": dsl.Dataset,
+        "questions": dsl.Dataset,
+        "base": dsl.Model,
+        "reward": dsl.Model,
+    }
     outputs |= {f"teacher_{identifier(teacher.name)}": dsl.Model for teacher in sampled}
 
     def body() -> Mapping[str, Channel]:
@@ -34,7 +39,9 @@ def _miniature(graph: Graph, small: Miniature, teachers: list[Teacher]) -> dict[
     facts = graph.step(world, "world", small.world.model_copy(update={"world": drawn}), data)
     base = graph.step(miniature, "base", small.base, training, world=facts)
     taught = {
-        teacher.name: graph.step(miniature, f"teacher-{teacher.name}", small.teachers[teacher.name], training, world=facts)
+        teacher.name: graph.step(
+            miniature, f"teacher-{teacher.name}", small.teachers[teacher.name], training, world=facts
+        )
         for teacher in teachers
     }
     parts = slots("teacher", list(taught.values()))

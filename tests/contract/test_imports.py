@@ -35,21 +35,27 @@ def test_a_stage_imports_common_and_itself_only(stage):
         for module in imports(path):
             parts = module.split(".")
             assert parts[0] not in {"pipelines", "serving", "tests"}, f"{path} imports {module}"
-            assert parts[0] != "components" or len(parts) == 1 or parts[1] in {"common", stage}, f"{path} imports {module}"
+            assert parts[0] != "components" or len(parts) == 1 or parts[1] in {"common", stage}, (
+                f"{path} imports {module}"
+            )
 
 
 def test_common_is_a_leaf():
     for path in sources("components/common"):
         for module in imports(path):
             assert module.split(".")[0] not in {"pipelines", "serving"}, f"{path} imports {module}"
-            assert not module.startswith("components.") or module.startswith("components.common"), f"{path} imports {module}"
+            assert not module.startswith("components.") or module.startswith("components.common"), (
+                f"{path} imports {module}"
+            )
 
 
 def test_serving_imports_common_only():
     for path in sources("serving"):
         for module in imports(path):
             assert not module.startswith("pipelines"), f"{path} imports {module}"
-            assert not module.startswith("components.") or module.startswith("components.common"), f"{path} imports {module}"
+            assert not module.startswith("components.") or module.startswith("components.common"), (
+                f"{path} imports {module}"
+            )
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -123,7 +123,9 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(t
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("runs/*/events.jsonl")) and time.monotonic() < deadline:
             time.sleep(0.1)
-        second = subprocess.run(command(tmp_path), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+        second = subprocess.run(
+            command(tmp_path), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+        )
     finally:
         first.terminate()
         first.wait(timeout=30)
@@ -144,7 +146,12 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(t
 )
 def test_bad_input_is_one_sentence_and_exit_2(arguments, words):
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines.cli", *arguments], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "pipelines.cli", *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 2
     assert words in done.stderr and "Traceback" not in done.stderr
@@ -152,5 +159,7 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments, words):
 
 
 def test_a_folder_that_cannot_be_written_is_exit_3():
-    done = subprocess.run(command(Path("/proc/expanse")), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command(Path("/proc/expanse")), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 3 and "Cannot write to /proc" in done.stderr

@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -52,7 +53,8 @@ class Endpoint:
         with self.lock:
             self.running -= 1
         if step == "reset":
-            handler.connection.close()
+            handler.close_connection = True
+            handler.connection.shutdown(socket.SHUT_RDWR)
             return
         if step == "slow":
             time.sleep(1.5)
@@ -79,7 +81,9 @@ def endpoint():
 
 
 def engine(endpoint, **fields):
-    return EndpointEngine(endpoint.url, "m", **({"pause": 0.01, "attempts": 4, "concurrency": 4} | fields))
+    return EndpointEngine(
+        endpoint.url, "m", **({"pause": 0.01, "attempts": 4, "concurrency": 4, "timeout": 20} | fields)
+    )
 
 
 def test_answers_come_in_the_order_of_the_prompts_and_concurrency_is_bounded(endpoint):
@@ -107,8 +111,8 @@ def test_greedy_answers_are_asked_for_once(endpoint):
 
 @pytest.mark.parametrize(
     "failure",
-    [(429, b"{}", {"Retry-After": "0"}), (500, b"", {}), (503, b"busy", {}), "reset", (200, b'{"choi', {}), (200, b"[]", {}),
-     (200, b'{"error": "overloaded"}', {}), (429, b"", {"Retry-After": "Mon, 01 Jan 2024 00:00:00 GMT"})],
+    [(429, b"{}", {"Retry-After": "0"}), (500, b"", {}), (503, b"busy", {}), "reset", (200, b'{"choi', {}),
+     (200, b"[]", {}), (200, b'{"error": "overloaded"}', {}), (429, b"", {"Retry-After": "Mon, 01 Jan 2024 00:00:00 GMT"})],
 )  # fmt: skip
 def test_what_may_pass_is_tried_again(endpoint, failure):
     endpoint.cue.extend([failure, failure])

@@ -105,7 +105,9 @@ def worker(tmp_path, monkeypatch):
     monkeypatch.setenv("EXPANSE_STORE", (tmp_path / "store").as_uri())
     folder = tempfile.mkdtemp(prefix="expanse-")
     address = f"{folder}/worker"
-    process = subprocess.Popen([sys.executable, "-m", "components.common.worker", address], cwd=ROOT, stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "components.common.worker", address], cwd=ROOT, stdin=subprocess.PIPE
+    )
     while not Path(address).exists():
         assert process.poll() is None
     yield address

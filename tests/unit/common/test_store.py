@@ -53,8 +53,18 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
     store = LocalStore(tmp_path)
     made = store.produce(PROVENANCE, write("hello"))
     path = store.fetch(made) / "data.txt"
-    {"change": lambda: path.write_text("hellO"), "truncate": lambda: path.write_text("hell"), "remove": path.unlink}[damage]()
+    {"change": lambda: path.write_text("hellO"), "truncate": lambda: path.write_text("hell"), "remove": path.unlink}[
+        damage
+    ]()
     with pytest.raises(BadInput, match=r"data\.txt"):
+        store.fetch(made)
+
+
+def test_a_planted_file_is_refused_by_name(tmp_path):
+    store = LocalStore(tmp_path)
+    made = store.produce(PROVENANCE, write("hello"))
+    (store.fetch(made) / "chat_template.jinja").write_text("{{ evil }}")
+    with pytest.raises(BadInput, match=r"chat_template\.jinja is not in the manifest"):
         store.fetch(made)
 
 

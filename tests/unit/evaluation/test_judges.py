@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from components.common.errors import Transient
+from components.common.errors import BadInput, Transient
 from components.common.sampling import Sample, SamplingSettings
 from components.evaluation.endpoint_judge import EndpointJudge, cut, read_verdict
 from components.evaluation.judge import Comparison, TruthJudge, Verdict
@@ -106,7 +106,7 @@ def code_of(prompt: str) -> str:
 
 def judge(reply: Callable[[str], str], limit: int = 1000) -> tuple[EndpointJudge, Scripted]:
     engine = Scripted(reply)
-    return EndpointJudge(engine, "judge-1", limit), engine
+    return EndpointJudge(engine, "judge-1", limit, max_unparsed_share=1), engine
 
 
 def test_the_judge_is_told_language_rules_and_code() -> None:
@@ -160,3 +160,9 @@ def test_an_endpoint_that_is_away_stops_the_evaluation() -> None:
 
     with pytest.raises(Transient):
         judge(away)[0].decide([compare("eins", "zwei")])
+
+
+def test_a_judge_that_hardly_ever_decides_is_refused_instead_of_counted_as_ties() -> None:
+    engine = Scripted(lambda prompt: "I cannot choose.")
+    with pytest.raises(BadInput, match=r"no readable verdict in 1 of 1 comparisons, for example 'I cannot choose\.'"):
+        EndpointJudge(engine, "judge-1", 1000).decide([compare("eins", "zwei")])

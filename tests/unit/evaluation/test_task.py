@@ -162,16 +162,6 @@ def test_a_folder_that_is_no_evaluation_is_refused(tmp_path: Path, model_folder:
         evaluate(CONFIG, tmp_path / "out", model_folder, questions, baseline=tmp_path)
 
 
-def test_nothing_is_written_when_the_judge_is_away(
-    tmp_path: Path, base: Path, model_folder: Path, questions: Path
-) -> None:
-    judge = {"kind": "endpoint", "url": "http://127.0.0.1:9/v1", "model": "judge"}
-    config = Config.model_validate(CONFIG.model_dump() | {"judge": judge})
-    with pytest.raises(Transient):
-        evaluate(config, tmp_path / "out", model_folder, questions, baseline=base)
-    assert list((tmp_path / "out").iterdir()) == []
-
-
 def test_another_batch_size_gives_the_same_answers(
     tmp_path: Path, base: Path, model_folder: Path, questions: Path
 ) -> None:

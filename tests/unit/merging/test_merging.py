@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(make_model, output):
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from components.merging.task import Config, run
 peaks = []
@@ -287,17 +287,18 @@ for name in ("small", "large"):
     output = Path(sys.argv[1], f"{name}-merged")
     output.mkdir()
     run(Config(), {"models": [Path(sys.argv[1], name)] * 3}, output)
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    status = Path("/proc/self/status").read_text().splitlines()
+    peaks += [int(line.split()[1]) for line in status if line.startswith("VmHWM")]
 print(peaks[1] - peaks[0])
 """
 
 
 def test_memory_does_not_grow_with_the_models(tmp_path):
-    for name, length in (("small", 1_000_000), ("large", 32_000_000)):
+    for name, length in (("small", 8_000_000), ("large", 32_000_000)):
         (tmp_path / name).mkdir()
         save_file({"x": torch.ones(length)}, tmp_path / name / "model.safetensors")
         (tmp_path / name / "config.json").write_text('{"model_type": "cohere"}')
     command = [sys.executable, "-c", MEASURE, str(tmp_path)]
     root = Path(__file__).parents[3]
     grown = int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=root).stdout)
-    assert grown < 16_000, f"merging tensors of 128 MB took {grown} KiB more than tensors of 4 MB"
+    assert grown < 16_000, f"merging tensors of 128 MB took {grown} KiB more than tensors of 32 MB"
