@@ -1,6 +1,6 @@
 """The recipe: one YAML file that says everything about a run, validated as a whole before anything starts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -46,7 +46,7 @@ class Teacher(Section):
 
     name: Name
     license: str
-    source: str | None = Field(None, pattern=SOURCE)
+    source: str | None = Field(default=None, pattern=SOURCE)
     endpoint: Endpoint | None = None
 
     @model_validator(mode="after")
@@ -84,7 +84,7 @@ class Online(Section):
     ``prompts`` names the portion of round n by its prefix: "round" stands for round-1, round-2, ...
     """
 
-    rounds: int = Field(3, ge=0, le=10)
+    rounds: int = Field(default=3, ge=0, le=10)
     prompts: str = "round"
     samples: Generation
     pairs: Preference
@@ -205,7 +205,7 @@ class Recipe(Section):
         return self
 
 
-def _subset(field: str, given: Sequence[str], known: Sequence[str] | dict[str, object], what: str) -> None:
+def _subset(field: str, given: Sequence[str], known: Collection[str], what: str) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         raise ValueError(f"{field}: {unknown[0]!r} is not among {what} ({', '.join(sorted(known))})")

@@ -9,12 +9,12 @@ class Machine(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: str = "2"
-    memory: str = Field("8Gi", pattern=r"^\d+(Ki|Mi|Gi|Ti)$")
-    storage: str = Field("10Gi", pattern=r"^\d+(Ki|Mi|Gi|Ti)$")
-    gpus: int = Field(0, ge=0, le=64)
+    memory: str = Field(default="8Gi", pattern=r"^\d+(Ki|Mi|Gi|Ti)$")
+    storage: str = Field(default="10Gi", pattern=r"^\d+(Ki|Mi|Gi|Ti)$")
+    gpus: int = Field(default=0, ge=0, le=64)
     accelerator: str = "nvidia.com/gpu"
-    timeout_hours: float = Field(24, gt=0)
-    retries: int = Field(2, ge=0, le=10)
+    timeout_hours: float = Field(default=24, gt=0)
+    retries: int = Field(default=2, ge=0, le=10)
 
 
 class Resources(BaseModel):

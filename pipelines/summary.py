@@ -27,12 +27,13 @@ def summarise(recipe: Recipe, finished: list[Event], seconds: float, root: Path,
         shutil.copyfile(report / "report.html", root / "report.html")
     steps = json.loads((report / "steps.json").read_text(encoding="utf-8")) if report else []
     gate = _read(made.get("gate"), "gate.json")
+    model = final_model(made)
     return {
         "recipe": recipe.name,
         "configuration": recipe.digest,
         "seconds": round(seconds, 1),
         "steps": steps,
-        "model": str(folder_of(final_model(made).uri)) if final_model(made) else None,
+        "model": str(folder_of(model.uri)) if model else None,
         "report": str(root / "report.html") if report else None,
         "tracking_uri": tracking_uri,
         "gate": _gate_in_words(gate),

@@ -88,4 +88,5 @@ def _encode_as_text(tokenizer: Any, turns: list[dict[str, str]], generation: boo
         before, rest = rest.split(mark)
         ids += tokenizer.encode(before, add_special_tokens=False)
         ids += tokenizer.encode(turn["content"], add_special_tokens=False, split_special_tokens=True)
-    return ids + tokenizer.encode(rest, add_special_tokens=False)
+    ids += tokenizer.encode(rest, add_special_tokens=False)
+    return ids

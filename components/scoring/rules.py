@@ -13,12 +13,12 @@ REPEATS = 5
 
 def is_empty(row: Mapping[str, Any]) -> bool:
     """Nothing but white space; special tokens never get into a completion's text."""
-    return not (row["completion"] or "").strip()
+    return not str(row["completion"] or "").strip()
 
 
 def is_cut(row: Mapping[str, Any]) -> bool:
     """The model had not finished: it ran out of tokens, or the prompt left no room."""
-    return row["finish_reason"] != "stop"
+    return str(row["finish_reason"]) != "stop"
 
 
 def loops(row: Mapping[str, Any]) -> bool:

@@ -15,7 +15,8 @@ WARM = SamplingSettings(samples=3, temperature=1.0, max_new_tokens=12, batch_siz
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    model, tokenizer = load_causal_lm(save_tiny_cohere(tmp_path_factory.mktemp("sampling") / "model"))
+    folder = tmp_path_factory.mktemp("sampling") / "model"
+    model, tokenizer = load_causal_lm(save_tiny_cohere(folder, initializer_range=0.5))
     ending_sooner(model, tokenizer)
     return model, tokenizer
 
@@ -35,8 +36,9 @@ def test_greedy_equals_transformers_generate(tiny):
     import torch
 
     model, tokenizer = tiny
-    settings = SamplingSettings(max_new_tokens=20, batch_size=7)
-    for prompt, (answer,) in zip(PROMPTS, sample(model, tokenizer, PROMPTS, settings), strict=True):
+    answers = sample(model, tokenizer, PROMPTS, SamplingSettings(max_new_tokens=20, batch_size=7))
+    assert len({answer.tokens for (answer,) in answers}) > 3
+    for prompt, (answer,) in zip(PROMPTS, answers, strict=True):
         (ids,) = encode_conversations(tokenizer, [conversation(prompt)], add_generation_prompt=True)
         with torch.inference_mode():
             written = model.generate(torch.tensor([ids]), max_new_tokens=20, do_sample=False)[0, len(ids) :]
