@@ -3,12 +3,13 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.common.decoding import Decoder, choose, end_tokens
 from components.common.errors import BadInput
+from components.common.memory import exhaustion_explained
 from components.common.models import conversation, encode_conversations
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: Samplin
 
     An answer's random numbers come from (seed, prompt, number of the sample) alone, so it depends on no other prompt
     and on no batch size beyond the last bits of floating-point sums. Raises BadInput for a tokenizer without a chat
-    template and for a model whose logits are not finite.
+    template and for a model whose logits are not finite, Transient when memory runs out.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise BadInput(f"{tokenizer.name_or_path} has no chat template; add chat_template.jinja to the model folder.")
@@ -80,8 +81,9 @@ def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: Samplin
     end = end_tokens(model, tokenizer)
     # Longest first: memory runs out at once or never.
     waiting = sorted((row for row in rows if row.limit > 0), key=lambda row: -len(row.prompt))
-    for start in range(0, len(waiting), settings.batch_size):
-        _write(Decoder(model), waiting[start : start + settings.batch_size], end, settings)
+    with exhaustion_explained("Sampling", f"lower batch_size (now {settings.batch_size}) or max_new_tokens"):
+        for start in range(0, len(waiting), settings.batch_size):
+            _write(Decoder(model), waiting[start : start + settings.batch_size], end, settings)
     samples = _samples(tokenizer, rows, end)
     copies = settings.samples // drawn
     return [samples[start : start + drawn] * copies for start in range(0, len(samples), drawn)]

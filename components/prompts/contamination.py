@@ -1,6 +1,8 @@
 """Prompts that are, or quote, a question of the evaluation."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from components.common.records import QUESTION, read_records
@@ -31,6 +33,19 @@ class Decontaminator:
         return text in self._questions or any(piece in self._known for piece in self._pieces(text))
 
     def _pieces(self, text: str) -> Iterator[tuple[str, ...]]:
-        words = text.split()
         if self._ngram:
-            yield from (tuple(words[start : start + self._ngram]) for start in range(len(words) - self._ngram + 1))
+            found = words(text)
+            yield from (tuple(found[start : start + self._ngram]) for start in range(len(found) - self._ngram + 1))
+
+
+def words(text: str) -> list[str]:
+    """The words of a normalised text, without punctuation; where a script writes no spaces, each character is one."""
+    return "".join(_spaced(letter) for letter in text).split()
+
+
+@cache
+def _spaced(letter: str) -> str:
+    if unicodedata.category(letter)[0] not in "LMN":
+        return " "
+    unspaced = unicodedata.name(letter, "").startswith(("CJK", "HIRAGANA", "KATAKANA"))
+    return f" {letter} " if unspaced else letter

@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from components.common.artifacts import Scalar
 from components.common.errors import BadInput
 from components.common.inputs import Inputs, one
-from components.common.records import COMPLETION, SCORED, read_records, write_records
+from components.common.models import load_reward_model
+from components.common.records import COMPLETION, SCORED, Row, read_records, write_records
+from components.scoring.rewards import Verdict, score
 from components.scoring.rules import RULES, RuleName, rejection
 
 
@@ -30,24 +32,22 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     Metrics: scored, rejected, rejected_<reason>, mean_reward. Without any completion (the loop of rounds has stopped) the
     table is empty. Raises BadInput when two inputs hold a completion of the same prompt, model and sample.
     """
-    rows = [
-        row
-        for folder in inputs.get("completions", [])
-        for row in read_records(folder / "completions.parquet", COMPLETION)
-    ]
+    folders = inputs.get("completions", [])
+    rows = [row for folder in folders for row in read_records(folder / "completions.parquet", COMPLETION)]
     _check_distinct(rows)
     reasons = [rejection(row, config.rules) for row in rows]
     kept = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
-    rewards = iter(_scores(config, inputs, kept))
+    verdicts = iter(_score(config, inputs, kept))
     scored = [
-        row | _verdict(reason, None if reason else next(rewards)) for row, reason in zip(rows, reasons, strict=True)
+        row | ({"reward": None, "rejected_because": reason} if reason else next(verdicts).fields())
+        for row, reason in zip(rows, reasons, strict=True)
     ]
     write_records(output / "scored.parquet", scored, SCORED)
     return _metrics(scored)
 
 
-def _check_distinct(rows: list[dict[str, object]]) -> None:
-    seen: set[tuple[object, ...]] = set()
+def _check_distinct(rows: list[Row]) -> None:
+    seen: set[tuple[str, str, int]] = set()
     for row in rows:
         key = (row["id"], row["model"], row["sample"])
         if key in seen:
@@ -57,26 +57,17 @@ def _check_distinct(rows: list[dict[str, object]]) -> None:
         seen.add(key)
 
 
-def _scores(config: Config, inputs: Inputs, rows: list[dict[str, object]]) -> list[float | None]:
+def _score(config: Config, inputs: Inputs, rows: list[Row]) -> list[Verdict]:
     if not rows:
         return []
-    from components.common.models import load_reward_model
-    from components.scoring.rewards import score
-
     model, tokenizer = load_reward_model(one(inputs, "reward"))
-    pairs = [(str(row["prompt"]), str(row["completion"])) for row in rows]
+    pairs = [(row["prompt"], row["completion"] or "") for row in rows]
     return score(model, tokenizer, pairs, config.batch_size, config.max_length)
 
 
-def _verdict(reason: str, reward: float | None) -> dict[str, object]:
-    if reason or reward is not None:
-        return {"reward": reward, "rejected_because": reason}
-    return {"reward": None, "rejected_because": "no finite reward"}
-
-
-def _metrics(scored: list[dict[str, object]]) -> dict[str, Scalar]:
-    rewards = [float(str(row["reward"])) for row in scored if row["reward"] is not None]
-    reasons = sorted({str(row["rejected_because"]) for row in scored} - {""})
+def _metrics(scored: list[Row]) -> dict[str, Scalar]:
+    rewards = [row["reward"] for row in scored if row["reward"] is not None]
+    reasons = sorted({row["rejected_because"] for row in scored} - {""})
     counts: dict[str, Scalar] = {
         f"rejected_{reason.replace(' ', '_')}": sum(row["rejected_because"] == reason for row in scored)
         for reason in reasons

@@ -21,7 +21,7 @@ def tiny(tmp_path_factory):
     return model, tokenizer
 
 
-def ending_sooner(model, tokenizer, bias: float = 4.0):
+def ending_sooner(model, tokenizer, bias: float = 6.0):
     """Make the end of turn likely, so that answers differ in length."""
     model.lm_head.register_forward_hook(lambda _, __, logits: shifted(logits, tokenizer.eos_token_id, bias))
 
