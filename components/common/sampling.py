@@ -12,9 +12,6 @@ from components.common.errors import BadInput
 from components.common.memory import exhaustion_explained
 from components.common.models import conversation, encode_conversations
 
-if TYPE_CHECKING:
-    pass
-
 #: The batch is repacked once so few of its rows are still being written.
 REPACK = 0.75
 

@@ -1,52 +1,70 @@
 """Completions shard by shard, each finished shard kept, so that a killed run does not draw it again."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.common.canonical import digest
+from components.common.checkpoints import checkpoint_folder, run_identity
 from components.common.errors import BadInput
-from components.common.inputs import Inputs, one, optional
+from components.common.inputs import Inputs
 from components.common.languages import LANGUAGES
 from components.common.records import COMPLETION, Row, read_records, write_records
 from components.common.sampling import Sample
+from components.generation.engines import Engines, open_engines
 
 if TYPE_CHECKING:
     from components.generation.task import Config
 
-Answer = Callable[[Sequence[str]], list[list[Sample]]]
+ENGLISH = "en"
 
 
-def complete_all(config: "Config", inputs: Inputs, prompts: Sequence[Row], kept: Path) -> list[Row]:
-    """COMPLETION rows of all prompts in order; finished shards are read from ``kept`` and new ones written there."""
+def complete_all(config: "Config", inputs: Inputs, prompts: Sequence[Row], output: Path) -> list[Row]:
+    """COMPLETION rows of all prompts in order; those of finished shards are read from the scratch beside ``output``.
+
+    Shards are kept under a digest of the configuration and of every input, so those of another run are never taken.
+    Through English, English prompts are left out: there is nothing to translate.
+    """
+    if config.through_english:
+        prompts = [row for row in prompts if row["language"] != ENGLISH]
+    used = [folder for name in ("prompts", "model", "translator") for folder in inputs.get(name, [])]
+    kept = checkpoint_folder(output, run_identity(config.model_dump(mode="json"), used))
     rows: list[Row] = []
-    answer: Answer | None = None
+    engines: Engines | None = None
     for start in range(0, len(prompts), config.shard):
-        shard = prompts[start : start + config.shard]
-        path = kept / f"{digest([[row['id'], row['prompt']] for row in shard])}.parquet"
-        if not path.is_file():
-            answer = answer or _engine(config, inputs)
-            temporary = path.with_suffix(".partial")
-            write_records(temporary, _complete(config, answer, _translator(config, inputs, answer), shard), COMPLETION)
-            temporary.rename(path)
-        rows += read_records(path, COMPLETION)
-        print(f"{len(rows)} of {len(prompts) * config.samples} completions", flush=True)
+        path = kept / f"{start:09}.parquet"
+        finished = _finished(path)
+        if finished is None:
+            engines = engines or open_engines(config, inputs)
+            finished = _complete(config, engines, prompts[start : start + config.shard])
+            _keep(path, finished)
+        rows += finished
+        print(f"{min(start + config.shard, len(prompts))} of {len(prompts)} prompts answered", flush=True)
     return rows
 
 
-def _complete(config: "Config", answer: Answer, translate: Answer, shard: Sequence[Row]) -> list[Row]:
-    if config.through_english is None:
-        return _rows(config, shard, answer([row["prompt"] for row in shard]))
-    asked = [config.through_english.answer.format(prompt=row["prompt"]) for row in shard]
-    english = [samples[0] for samples in answer(asked)]
-    requests = [
-        config.through_english.translate.format(language=LANGUAGES[row["language"]].name, text=sample.text)
-        for row, sample in zip(shard, english, strict=True)
-    ]
-    return _rows(config, shard, translate(requests))
+def _finished(path: Path) -> list[Row] | None:
+    """The rows of a kept shard; None when there is none, or one that a power cut damaged."""
+    if path.is_file():
+        with suppress(BadInput):
+            return read_records(path, COMPLETION)
+    return None
 
 
-def _rows(config: "Config", shard: Sequence[Row], answers: Sequence[Sequence[Sample]]) -> list[Row]:
+def _keep(path: Path, rows: list[Row]) -> None:
+    temporary = path.with_suffix(".partial")
+    write_records(temporary, rows, COMPLETION)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.rename(path)
+
+
+def _complete(config: "Config", engines: Engines, shard: Sequence[Row]) -> list[Row]:
+    if config.through_english:
+        answers = _through_english(config, engines, shard)
+    else:
+        answers = engines.answer([row["prompt"] for row in shard], config.sampling())
     return [
         {
             **{name: row[name] for name in ("id", "language", "prompt")},
@@ -61,28 +79,24 @@ def _rows(config: "Config", shard: Sequence[Row], answers: Sequence[Sequence[Sam
     ]
 
 
-def _engine(config: "Config", inputs: Inputs) -> Answer:
-    if config.engine == "transformers":
-        return _local(config, one(inputs, "model"))
-    from components.common.endpoint import EndpointEngine
+def _through_english(config: "Config", engines: Engines, shard: Sequence[Row]) -> list[list[Sample]]:
+    """Answers in English, drawn, and their translations, greedy. What is cut or empty in English is not translated."""
+    words = config.through_english
+    assert words is not None
+    english = engines.answer([words.answer.format(prompt=row["prompt"]) for row in shard], config.sampling())
+    requests = [
+        words.translate.format(language=LANGUAGES[row["language"]].name, text=sample.text)
+        for row, samples in zip(shard, english, strict=True)
+        for sample in samples
+        if _is_whole(sample)
+    ]
+    greedy = config.sampling().model_copy(update={"samples": 1, "temperature": 0.0})
+    translated = iter(engines.translate(requests, greedy))
+    return [
+        [next(translated)[0] if _is_whole(each) else Sample("", each.finish_reason, each.tokens) for each in samples]
+        for samples in english
+    ]
 
-    assert config.endpoint is not None, "the configuration's validation demands one"
-    engine = EndpointEngine(
-        config.endpoint.url, config.endpoint.model, config.endpoint.api_key_variable, config.endpoint.concurrency
-    )
-    return lambda prompts: engine.sample(prompts, config.sampling())
 
-
-def _translator(config: "Config", inputs: Inputs, answer: Answer) -> Answer:
-    folder = optional(inputs, "translator")
-    return _local(config, folder) if config.through_english and folder else answer
-
-
-def _local(config: "Config", folder: Path) -> Answer:
-    from components.common.models import load_causal_lm
-    from components.common.sampling import sample
-
-    model, tokenizer = load_causal_lm(folder)
-    if not getattr(tokenizer, "chat_template", None):
-        raise BadInput(f"{folder} has no chat template; add one to its tokenizer before sampling.")
-    return lambda prompts: sample(model, tokenizer, prompts, config.sampling())
+def _is_whole(sample: Sample) -> bool:
+    return sample.finish_reason == "stop" and bool(sample.text.strip())

@@ -11,7 +11,6 @@ from components.common.errors import BadInput
 from components.common.inputs import Inputs, one, optional
 from components.common.records import COMPLETION, PROMPT, Row, read_records, write_records
 from components.common.sampling import SamplingSettings
-from components.common.store import scratch
 from components.generation.shards import complete_all
 
 __all__ = ["Config", "run"]
@@ -27,6 +26,16 @@ class ThroughEnglish(BaseModel):
 
     answer: str = "{prompt}\n\nAnswer in English."
     translate: str = "Translate into {language}. Give the translation only.\n\n{text}"
+
+    @model_validator(mode="after")
+    def _placeholders(self) -> "ThroughEnglish":
+        try:
+            asked, wanted = self.answer.format(prompt="\0"), self.translate.format(language="", text="\0")
+        except (LookupError, ValueError, AttributeError) as error:
+            raise ValueError(f"{error} is no placeholder; write a literal brace twice") from error
+        if "\0" not in asked or "\0" not in wanted:
+            raise ValueError("answer must contain {prompt} and translate {text}")
+        return self
 
 
 class Endpoint(BaseModel):
@@ -55,7 +64,7 @@ class Config(BaseModel):
     top_p: float = Field(default=1.0, gt=0, le=1)
     max_new_tokens: int = Field(default=512, ge=1)
     batch_size: int = Field(default=64, ge=1)
-    shard: int = Field(default=4096, ge=1)
+    shard: int = Field(default=512, ge=1)
     seed: int = Field(default=0, ge=0)
     engine: Literal["transformers", "openai"] = "transformers"
     endpoint: Endpoint | None = None
@@ -81,7 +90,7 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     stopped = _stopped(optional(inputs, "guard"))
     rows: list[Row] = []
     if not stopped:
-        rows = complete_all(config, inputs, _prompts(one(inputs, "prompts"), config.portion), scratch(output))
+        rows = complete_all(config, inputs, _prompts(one(inputs, "prompts"), config.portion), output)
     write_records(output / "completions.parquet", rows, COMPLETION)
     metrics: dict[str, Scalar] = {
         "completions": len(rows),

@@ -43,7 +43,9 @@ def score(
             for index, reward in zip(batch, _score_batch(model, [encoded[i] for i in batch]), strict=True):
                 verdicts[distinct[index]] = Verdict(reward) if math.isfinite(reward) else Verdict(None, "not finite")
     if order and all(verdicts[distinct[index]].reward is None for index in order):
-        raise BadInput("The reward model gave no finite reward at all; its weights are damaged or its dtype is too narrow.")
+        raise BadInput(
+            "The reward model gave no finite reward at all; its weights are damaged or its dtype is too narrow."
+        )
     return [verdicts[pair] for pair in pairs]
 
 
