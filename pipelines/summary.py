@@ -16,7 +16,7 @@ from pipelines.progress import Event
 from pipelines.recipe import Recipe
 
 Summary = dict[str, Any]
-COLUMNS = {"accuracy", "chrf++"}
+COLUMNS = {"accuracy", "chrfpp"}
 
 
 def summarise(recipe: Recipe, finished: list[Event], seconds: float, root: Path, tracking_uri: str) -> Summary:
@@ -115,7 +115,7 @@ def _previous(step: dict[str, Any]) -> str:
 
 
 def _heading(metric: str) -> str:
-    """ "facts_exact/accuracy" as "exact", "facts_chrf/chrf++" as "chrf": a terminal has 80 columns."""
+    """ "facts_exact/accuracy" as "exact", "facts_chrf/chrfpp" as "chrf": a terminal has 80 columns."""
     return metric.split("/")[0].removeprefix("facts_")
 
 

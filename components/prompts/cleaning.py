@@ -33,9 +33,9 @@ def clean(
 ) -> list[Row]:
     """The fit prompts in order of their ids; the others are added to ``dropped`` with the reason.
 
-    Raises BadInput when a language is not one of the platform's, or one id stands for two texts.
+    Raises BadInput when a language is not one of the platform's, or one id stands for two texts or languages.
     """
-    texts: dict[str, str] = {}
+    texts: dict[str, tuple[str, str]] = {}
     seen: set[tuple[str, str]] = set()
     fit = []
     for row in sorted(rows, key=lambda row: (row["id"], row["language"], row["prompt"])):
@@ -58,11 +58,12 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(" .!?…。؟।")
 
 
-def _check(row: Row, texts: dict[str, str]) -> None:
+def _check(row: Row, texts: dict[str, tuple[str, str]]) -> None:
     if row["language"] not in LANGUAGES:
         raise BadInput(f"The prompt {row['id']!r} is in {row['language']!r}, which is none of {', '.join(LANGUAGES)}.")
-    if texts.setdefault(row["id"], row["prompt"]) != row["prompt"]:
-        raise BadInput(f"The id {row['id']!r} stands for two different prompts; give every prompt its own.")
+    text = (row["language"], row["prompt"])
+    if texts.setdefault(row["id"], text) != text:
+        raise BadInput(f"The id {row['id']!r} stands for two texts or languages; give every prompt its own.")
 
 
 def _reason(row: Row, languages: Sequence[str], known: bool, contaminated: Callable[[str], bool]) -> str:

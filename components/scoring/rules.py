@@ -21,7 +21,7 @@ CONTROL = re.compile(r"<\|[^|<>]{1,64}\|>|<[A-Z_]{2,32}>|</?s>")
 
 def is_empty(row: Mapping[str, Any]) -> bool:
     """Nothing that a reader would see: white space, invisible characters and control tokens do not count."""
-    text = CONTROL.sub("", row["completion"] or "")
+    text: str = CONTROL.sub("", row["completion"] or "")
     return all(unicodedata.category(letter)[0] in "CZ" for letter in text)
 
 
