@@ -42,7 +42,18 @@ def main() -> None:
 
 def run(seed: int, root: Path) -> dict[str, Any]:
     """The summary of the mini recipe with this seed; finished work in ``root`` is not done again."""
-    command = [sys.executable, "-m", "pipelines.cli", "run", "--recipe", "mini", "--set", f"seed={seed}", "--root", str(root)]
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.cli",
+        "run",
+        "--recipe",
+        "mini",
+        "--set",
+        f"seed={seed}",
+        "--root",
+        str(root),
+    ]
     subprocess.run(command, check=True)
     summary: dict[str, Any] = json.loads((root / "summary.json").read_text(encoding="utf-8"))
     return summary
@@ -63,7 +74,13 @@ def interval(values: Sequence[float]) -> dict[str, Any]:
 
 def markdown(result: dict[str, Any]) -> str:
     """The table for docs/miniature.md."""
-    wanted = ("arena/win_rate", "arena_previous/win_rate", "facts_exact/accuracy", "facts_choice/accuracy", "facts_chrf/chrf++")
+    wanted = (
+        "arena/win_rate",
+        "arena_previous/win_rate",
+        "facts_exact/accuracy",
+        "facts_choice/accuracy",
+        "facts_chrf/chrf++",
+    )
     lines = ["| step | " + " | ".join(wanted) + " |", "|---|" + "---|" * len(wanted)]
     for step in result["steps"]:
         cells = [cell(step["metrics"].get(name)) for name in wanted]

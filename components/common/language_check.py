@@ -20,11 +20,11 @@ LETTERS = {
 }
 
 
-def wrong_script(text: str, language: str) -> bool:
-    """Whether fewer than half of the letters belong to the language's script; a text without letters is never wrong."""
+def wrong_script(text: str, language: str, share: float = 0.5) -> bool:
+    """Whether less than ``share`` of the letters is of the language's script; a text without letters is never wrong."""
     counts = Counter(_family(letter) for letter in text if letter.isalpha())
     own = sum(counts[family] for family in LETTERS[LANGUAGES[language].script])
-    return 2 * own < sum(counts.values())
+    return own < share * sum(counts.values())
 
 
 @cache

@@ -104,8 +104,13 @@ def parse_configuration(step: Step, config_class: type[BaseModel]) -> BaseModel:
 
 
 def provenance_of(step: Step, config: BaseModel) -> Provenance:
-    """What the artifact's key is made of: stage, code, configuration and the digests of the inputs."""
+    """What the artifact's key is made of: stage, code, configuration and the digests of the inputs.
+
+    A stage whose configuration names files of its own has a function ``outside`` that gives their digests too.
+    """
     inputs = {name: [reference.digest for reference in group] for name, group in step.inputs.items() if group}
+    outside = getattr(importlib.import_module(f"components.{step.stage}.task"), "outside", None)
+    inputs |= outside(config) if outside else {}
     return Provenance(step.stage, code_digest(step.stage), digest(config.model_dump(mode="json")), inputs)
 
 

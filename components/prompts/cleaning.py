@@ -12,6 +12,9 @@ from components.common.language_check import wrong_script
 from components.common.languages import LANGUAGES
 from components.common.records import Row
 
+#: So little of its own script is enough for a prompt: it may quote another language at length.
+OWN_SCRIPT = 0.05
+
 
 @dataclass(frozen=True)
 class Dropped:
@@ -71,6 +74,6 @@ def _reason(row: Row, languages: Sequence[str], known: bool, contaminated: Calla
         return "language not in the recipe"
     if known:
         return "duplicate"
-    if wrong_script(row["prompt"], row["language"]):
+    if wrong_script(row["prompt"], row["language"], OWN_SCRIPT):
         return "wrong script"
     return "in the evaluation" if contaminated(row["prompt"]) else ""

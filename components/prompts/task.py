@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from components.common.artifacts import Scalar
+from components.common.canonical import file_digest
 from components.common.errors import BadInput
 from components.common.inputs import Inputs
 from components.common.languages import LANGUAGES
@@ -42,6 +43,14 @@ class Config(BaseModel):
             if count < 1 or not name.replace("-", "").isalnum() or name == Path(DROPPED_FILE).stem:
                 raise ValueError(f"{name!r}: {count} is no portion; use a plain name and at least one prompt")
         return portions
+
+
+def outside(config: Config) -> dict[str, list[str]]:
+    """The digests of the files that the configuration names, so that an edited file is another input."""
+    missing = [name for name in config.files if not Path(name).is_file()]
+    if missing:
+        raise BadInput(f"{missing[0]} is not there; correct prompts.files.")
+    return {"files": [file_digest(Path(name)) for name in config.files]} if config.files else {}
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:

@@ -27,7 +27,7 @@ def is_empty(row: Mapping[str, Any]) -> bool:
 
 def is_cut(row: Mapping[str, Any]) -> bool:
     """The model had not finished: it ran out of tokens, the prompt left no room, or a filter stepped in."""
-    return row["finish_reason"] != "stop"
+    return str(row["finish_reason"]) != "stop"
 
 
 def loops(row: Mapping[str, Any]) -> bool:

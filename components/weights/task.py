@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.common.canonical import file_digest
 from components.common.errors import BadInput, Transient
 from components.common.inputs import Inputs
 from components.common.model_files import check_model_folder
@@ -21,6 +22,15 @@ class Config(BaseModel):
 
     source: str = Field(pattern=r"^(hf://[\w.-]+/[\w.-]+(@[\w.-]+)?|file:///.+)$")
     license: str
+
+
+def outside(config: Config) -> dict[str, list[str]]:
+    """The digests of a local folder's files, so that other weights in the same place are another input."""
+    if not config.source.startswith("file://"):
+        return {}
+    folder = folder_of(config.source)
+    files = sorted(path for pattern in PATTERNS for path in folder.glob(pattern) if path.is_file())
+    return {"files": [f"{path.name} {file_digest(path)}" for path in files]}
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:

@@ -184,6 +184,6 @@ def test_running_out_of_memory_names_the_settings_to_lower(
         raise MemoryError
 
     monkeypatch.setattr("transformers.CohereForCausalLM.forward", full)
-    with pytest.raises(Transient, match=r"generation\.batch_size \(now 32\)"):
+    with pytest.raises(Transient, match=r"batch_size \(now 32\)"):
         evaluate(CONFIG, tmp_path / "out", model_folder, questions)
     assert list((tmp_path / "out").iterdir()) == []

@@ -150,6 +150,11 @@ def test_other_languages_and_scripts_are_dropped(prepare):
     assert "p022" in {row["id"] for row in portions["a"]}
 
 
+def test_a_prompt_may_quote_another_language(prepare):
+    quoting = prompt(22, language="ru", prompt="Переведи: " + "the quick brown fox jumps over it " * 4)
+    assert prepare(lines([*GOOD, quoting]), languages=["de", "en", "fr", "ru"], portions={"a": 13})[1] == {}
+
+
 def question(text):
     return {"id": "q", "language": "de", "prompt": text, "group": "q", "reference": "r"}
 

@@ -1,0 +1,61 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components.common.artifacts import Reference
+from components.common.standalone import adopt
+from components.common.step import stages
+from components.common.store import LocalStore, folder_of
+from tests.scored import save_scored, scored
+
+ROOT = Path(__file__).parents[3]
+
+
+def call(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return save_scored(
+        tmp_path / "scored", [scored(f"p{n}", model, reward=n + k) for n in range(3) for k, model in enumerate("ab")]
+    )
+
+
+def test_a_stage_runs_as_a_module_and_as_a_command(rows, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("routing: single\nteacher: a\n")
+    options = ["--config", config, "--input", f"scored={rows}", "--output"]
+    done = call("-m", "components.arbitrage", *options, tmp_path / "one.json")
+    assert done.returncode == 0, done.stderr
+    again = call("-m", "pipelines.cli", "step", "arbitrage", *options, tmp_path / "two.json")
+    assert again.returncode == 0 and "found" in again.stdout
+    one, two = Reference.load(tmp_path / "one.json"), Reference.load(tmp_path / "two.json")
+    assert one.digest == two.digest and one.metadata["examples"] == 3
+    assert (LocalStore(tmp_path / "store").fetch(one) / "examples.parquet").is_file()
+
+
+def test_wrong_options_are_one_sentence_and_exit_2(rows, tmp_path):
+    bad = {
+        "scored": "not of the form NAME=PATH",
+        f"scored={tmp_path / 'nothing.json'}": "is not an artifact reference",
+    }
+    for given, words in bad.items():
+        done = call("-m", "components.arbitrage", "--input", given, "--output", tmp_path / "out.json")
+        assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_every_stage_explains_its_options(stage):
+    done = call("-m", f"components.{stage}", "--help")
+    assert done.returncode == 0 and "--input NAME=PATH" in done.stdout
+
+
+def test_adopting_a_folder_keeps_its_files(rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPANSE_STORE", (tmp_path / "store").as_uri())
+    reference = adopt(rows)
+    assert [path.name for path in folder_of(reference.uri).glob("*.parquet")] == ["scored.parquet"]
+    assert adopt(folder_of(reference.uri)).digest == reference.digest
