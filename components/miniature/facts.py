@@ -129,6 +129,8 @@ def _write(locale: Locale, task: Task, parts: list[str]) -> str:
 
 def _symbols(task: Task, key: str) -> str:
     """The quantity as the prompt shows it: digits and international symbols."""
+    if task == "date":
+        return " ".join(reversed(key.split()))
     if task == "unit":
         number, unit = key.split()
         return f"{number} {UNITS[unit]}"

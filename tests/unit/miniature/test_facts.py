@@ -49,7 +49,7 @@ def test_prompts_show_the_quantity_and_not_the_answer(facts: list[Fact]) -> None
     assert len({(fact.language, fact.prompt) for fact in facts}) == len(facts)
     direct = [fact for fact in facts if not fact.translated]
     assert not [fact for fact in direct if f" {fact.answer} " in f" {fact.prompt} "]
-    assert {fact.prompt for fact in facts if fact.id == "date-2024-3-5-de"} <= {"Schreibe das Datum 2024 3 5 aus."}
+    assert {fact.prompt for fact in facts if fact.id == "date-2024-3-5-de"} <= {"Schreibe das Datum 5 3 2024 aus."}
 
 
 def test_languages_can_be_chosen() -> None:

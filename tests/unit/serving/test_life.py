@@ -21,7 +21,7 @@ from serving.predictor import bind, model_name, serve
 from tests.servers import NAME, Server, start_server
 
 ROOT = Path(__file__).parents[3]
-LONG = {"model": NAME, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 800, "temperature": 0}
+LONG = {"model": NAME, "messages": [{"role": "user", "content": "hello"}], "max_tokens": 1900, "temperature": 0}
 CHAT = "/openai/v1/chat/completions"
 
 
