@@ -28,7 +28,7 @@ CHAT = "/openai/v1/chat/completions"
 @pytest.fixture(scope="module")
 def small(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with room for two sequences, two more in the queue, and little patience."""
-    limits = {"batch": 2, "queue": 2, "head_seconds": 1.0, "body_seconds": 1.0, "send_seconds": 1.0}
+    limits = {"batch": 2, "queue": 2, "head_seconds": 2.0, "body_seconds": 2.0, "send_seconds": 2.0}
     server = start_server(model_folder, tmp_path_factory.mktemp("log") / "server.log", **limits)
     yield server
     if server.process.poll() is None:
