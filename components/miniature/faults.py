@@ -8,7 +8,7 @@ import re
 from random import Random
 from typing import Literal, get_args
 
-from components.miniature.facts import CLOSED, CURRENCIES, NUMBERS, TIMES, UNITS, YEARS, Fact, render
+from components.miniature.facts import CLOSED, CURRENCIES, MONTHS, NUMBERS, TIMES, UNITS, YEARS, Fact, render
 from components.miniature.phrases import PHRASES
 
 __all__ = ["FAULTS", "Fault", "apply_fault", "foreign_form", "garbled", "wrong_fact"]
@@ -75,7 +75,7 @@ def _neighbour(fact: Fact, rng: Random) -> str:
     parts = fact.key.split()
     place = rng.randrange(len(parts))
     if fact.task == "date":
-        parts[place] = str((rng.choice(YEARS), rng.randint(1, 12), rng.randint(1, 28))[place])
+        parts[place] = str((rng.choice(YEARS), rng.choice(MONTHS), rng.randint(13, 28))[place])
         parts[2] = str(min(28, int(parts[2])))
     elif place == 1:
         parts[1] = rng.choice({"unit": list(UNITS), "relative": list(TIMES), "currency": CURRENCIES}[fact.task])
