@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> None:
     with LocalRun(recipe, root, options.until) as local:
         if options.fresh:
             local.discard_finished_work()
-        console.print(f"Recipe {recipe.name} ({recipe.digest[:12]}) in {local.root}", highlight=False)
+        console.print(f"Recipe {recipe.name} ({recipe.digest[:12]}) in {local.root}", highlight=False, soft_wrap=True)
         finished = show_all(local.follow(), count_steps(recipe, options.until), console)
         summary = summarise(recipe, finished, time.monotonic() - started, local.root, local.tracking_uri)
         local.finish(summary, [local.root / "report.html"] if summary["report"] else [])

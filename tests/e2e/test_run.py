@@ -49,7 +49,7 @@ def whole(tmp_path_factory):
 
 def test_the_run_ends_with_a_table_and_where_everything_lies(whole):
     root, done = whole
-    for words in ("What each step gained", "sft-merge", "online-round-3", "final", "report:", "model:", "serve:"):
+    for words in ("What each step gained", "sft-merge", "online-round-3", "final", "gate", "report.html", "serve it"):
         assert words in done.stdout
     assert (root / "report.html").stat().st_size > 10_000
 
