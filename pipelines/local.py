@@ -102,6 +102,7 @@ class LocalRun:
             WORKER: worker,
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "TOKENIZERS_PARALLELISM": "false",
+            "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin would slow down whatever else the laptop does
         }
         command = [sys.executable, "-m", "pipelines.engine", str(self.folder), self.until]
         with (self.folder / "log.txt").open("ab") as log:

@@ -9,9 +9,9 @@ from random import Random
 from typing import Literal, get_args
 
 from components.miniature.facts import CLOSED, CURRENCIES, MONTHS, NUMBERS, TIMES, UNITS, YEARS, Fact, render
-from components.miniature.phrases import PHRASES
+from components.miniature.phrases import LANGUAGES, PHRASES
 
-__all__ = ["FAULTS", "Fault", "apply_fault", "foreign_form", "garbled", "wrong_fact"]
+__all__ = ["FAULTS", "Fault", "apply_fault", "foreign_form", "garbled", "stray_form", "wrong_fact"]
 
 Fault = Literal["foreign", "cut", "filler", "repeat", "switch"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -24,6 +24,14 @@ def foreign_form(fact: Fact) -> str:
     """The same quantity in English, or in another language where English is the one asked for or says the same."""
     forms = (render(language, fact.task, fact.key) for language in FOREIGN if language != fact.language)
     return next(form for form in forms if form is not None and form != fact.answer)
+
+
+def stray_form(fact: Fact, rng: Random) -> str:
+    """The same quantity in any other language, as an answer of a model that loses track of the language."""
+    while True:
+        form = render(rng.choice(LANGUAGES), fact.task, fact.key)
+        if form is not None and form != fact.answer:
+            return form
 
 
 def apply_fault(fault: Fault, fact: Fact, rng: Random) -> str:

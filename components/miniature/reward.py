@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from components.miniature.curriculum import Lessons, lessons
 from components.miniature.facts import Fact
-from components.miniature.faults import FAULTS, apply_fault, garbled, wrong_fact
+from components.miniature.faults import FAULTS, apply_fault, garbled, stray_form, wrong_fact
 from components.miniature.training import Optimisation, batches, encode, minimise, padded, sample, train
 
 if TYPE_CHECKING:
@@ -29,17 +29,21 @@ SAMPLES = 4  # of the shadow policy for each prompt, as many as the online round
 
 
 class Reward(BaseModel):
-    """How the reward model is trained; ``samples``, ``faults`` and ``wrong`` are parts of its pairs, the rest garbled.
+    """How the reward model is trained.
 
-    ``prompts`` is how many training prompts are sampled from every model.
+    ``samples``, ``faults``, ``wrong`` and ``stray`` (answers in another language) are parts of its pairs, the rest are
+    garbled words. ``prompts`` is how many training prompts are sampled from every model; of two samples the better one
+    must be nearer to the truth by ``margin``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompts: PositiveInt = 700
-    samples: float = Field(default=0.6, ge=0, le=1)
-    faults: float = Field(default=0.25, ge=0, le=1)
-    wrong: float = Field(default=0.1, ge=0, le=1)
+    samples: float = Field(default=0.5, ge=0, le=1)
+    faults: float = Field(default=0.2, ge=0, le=1)
+    wrong: float = Field(default=0.12, ge=0, le=1)
+    stray: float = Field(default=0.15, ge=0, le=1)
+    margin: float = Field(default=8.0, ge=0)
     language_modelling: Optimisation = Optimisation(steps=200)
     shadow: Optimisation = Optimisation(steps=80, learning_rate=2e-3, matrix_rate=0.005)
     ranking: Optimisation = Optimisation(steps=300, learning_rate=1.5e-3, matrix_rate=0.005)
@@ -70,7 +74,7 @@ def train_reward(
     answers = _sample_all([*models.teachers, models.base], models.tokenizer, asked, seed)
     shadow = _shadow_policy(models, asked, answers, settings.shadow, seed)
     more = sample(shadow, models.tokenizer, [fact.prompt for fact in asked], 1.0, SAMPLES, seed)
-    sampled = sampled_pairs(asked, answers) + sampled_pairs(asked, more)
+    sampled = [pair for rows in (answers, more) for pair in sampled_pairs(asked, rows, settings.margin)]
     reader = _clean_reader(models, facts, settings.language_modelling, rng, seed)
     reward = _classifier(reader)
     count = settings.ranking.steps * settings.ranking.batch
@@ -110,8 +114,8 @@ def _clean_reader(
     return reader
 
 
-def sampled_pairs(asked: Sequence[Fact], answers: Sequence[Sequence[str]]) -> list[Preferred]:
-    """Every two answers to a prompt of which one is nearer to the truth, and the truth against every other answer."""
+def sampled_pairs(asked: Sequence[Fact], answers: Sequence[Sequence[str]], margin: float = 0.0) -> list[Preferred]:
+    """Every two answers to a prompt, and the truth itself, of which one is nearer to the truth by more than ``margin``."""
     pairs: list[Preferred] = []
     for fact, row in zip(asked, answers, strict=True):
         ranked = sorted({(closeness(answer, fact.answer), answer) for answer in (*row, fact.answer)})
@@ -119,7 +123,7 @@ def sampled_pairs(asked: Sequence[Fact], answers: Sequence[Sequence[str]]) -> li
             (fact.prompt, better, worse)
             for index, (high, better) in enumerate(ranked)
             for low, worse in ranked[:index]
-            if high > low
+            if high > low + margin
         )
     return pairs
 
@@ -137,7 +141,10 @@ def _pair(sampled: Sequence[Preferred], fact: Fact, settings: Reward, rng: Rando
     chance -= settings.samples
     if chance < settings.faults:
         return fact.prompt, fact.answer, apply_fault(rng.choice(FAULTS), fact, rng)
-    worse = wrong_fact(fact, rng) if chance < settings.faults + settings.wrong else garbled(fact.answer, rng)
+    chance -= settings.faults
+    if chance < settings.wrong:
+        return fact.prompt, fact.answer, wrong_fact(fact, rng)
+    worse = stray_form(fact, rng) if chance < settings.wrong + settings.stray else garbled(fact.answer, rng)
     return fact.prompt, fact.answer, worse
 
 
