@@ -102,7 +102,6 @@ class LocalRun:
             WORKER: worker,
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "TOKENIZERS_PARALLELISM": "false",
-            "OMP_WAIT_POLICY": "PASSIVE",  # idle threads that spin would slow down whatever else the laptop does
         }
         command = [sys.executable, "-m", "pipelines.engine", str(self.folder), self.until]
         with (self.folder / "log.txt").open("ab") as log:
@@ -130,8 +129,11 @@ def warm_worker() -> Iterator[str]:
     """The address of a process that steps are forked from; its socket lies in a short path, as the kernel demands."""
     folder = tempfile.mkdtemp(prefix="expanse-")
     address = f"{folder}/worker"
+    # Idle threads that spin would slow down whatever else the machine does, the steps themselves included.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+    command = [sys.executable, "-m", "components.common.worker", address]
     try:
-        worker = subprocess.Popen([sys.executable, "-m", "components.common.worker", address], stdin=subprocess.PIPE)
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
         with closing_input(worker):
             yield address
     finally:
