@@ -129,11 +129,9 @@ def warm_worker() -> Iterator[str]:
     """The address of a process that steps are forked from; its socket lies in a short path, as the kernel demands."""
     folder = tempfile.mkdtemp(prefix="expanse-")
     address = f"{folder}/worker"
-    # Idle threads that spin would slow down whatever else the machine does, the steps themselves included.
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
     command = [sys.executable, "-m", "components.common.worker", address]
     try:
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+        worker = subprocess.Popen(command, stdin=subprocess.PIPE)
         with closing_input(worker):
             yield address
     finally:
