@@ -9,8 +9,8 @@ from pipelines.chapters.fetch import fetch
 from pipelines.chapters.story import Story
 from pipelines.graph import Channel, Graph, identifier
 
-#: Which earlier step each step is played against, head to head; every other step plays the one before it.
-RIVALS = {"sft-random": "sft-arbitrage", "sft-arbitrage": "sft-single", "final": "sft-merge"}
+#: Who these are played against, head to head; every other step plays the one before it, the random control left out.
+RIVALS = {"sft-random": "sft-arbitrage", "final": "sft-merge"}
 
 
 def write(graph: Graph, story: Story) -> None:
@@ -50,7 +50,8 @@ def _model(name: str) -> str:
 
 def _rival(name: str, ladder: list[str]) -> str:
     """The step that ``name`` is played against; a baseline, and the first step, have none ("")."""
-    before = dict(zip(ladder[1:], ladder[:-1], strict=True))
+    chain = [step for step in ladder if step != "sft-random"]
+    before = dict(zip(chain[1:], chain[:-1], strict=True))
     return RIVALS.get(name, before.get(name, ""))
 
 
