@@ -79,7 +79,7 @@ def markdown(result: dict[str, Any]) -> str:
         "arena_previous/win_rate",
         "facts_exact/accuracy",
         "facts_choice/accuracy",
-        "facts_chrf/chrf++",
+        "facts_chrf/chrfpp",
     )
     lines = ["| step | " + " | ".join(wanted) + " |", "|---|" + "---|" * len(wanted)]
     for step in result["steps"]:

@@ -36,7 +36,9 @@ def dress(task: dsl.PipelineTask, machine: Machine) -> None:
 
     The resources are set as a whole: each of kfp's setters walks the whole stack, half a second over a graph.
     """
-    accelerators = {"accelerator_type": machine.accelerator, "accelerator_count": str(machine.gpus)} if machine.gpus else {}
+    accelerators = (
+        {"accelerator_type": machine.accelerator, "accelerator_count": str(machine.gpus)} if machine.gpus else {}
+    )
     task.container_spec.resources = ResourceSpec(cpu_limit=machine.cpu, memory_limit=machine.memory, **accelerators)
     task.set_retry(machine.retries, backoff_duration="30s", backoff_factor=2, backoff_max_duration="600s")
 
