@@ -90,7 +90,6 @@ class Online(Section):
     pairs: Preference
     dpo: DPO
     per_cluster: bool = False
-    merging: Merging
     check: Evaluation
 
 
@@ -104,7 +103,11 @@ class Miniature(Section):
 
 
 class Recipe(Section):
-    """Everything about a run. See docs/recipe.md for what each part means and where its values come from."""
+    """Everything about a run. See docs/recipe.md for what each part means and where its values come from.
+
+    ``merging`` is how the models of clusters become one; ``interpolation`` how a policy and the one model that was trained
+    from it do, in this order, where preference training is not per cluster.
+    """
 
     name: Name
     description: str
@@ -122,6 +125,7 @@ class Recipe(Section):
     controls: list[Literal["single", "random"]] = []
     sft: Supervised
     merging: Merging
+    interpolation: Merging
     offline: Offline
     online: Online
     benchmarks: Benchmarks | None = None

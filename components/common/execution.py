@@ -92,7 +92,7 @@ def _record(step: Step, outcome: Outcome | None, started: float) -> None:
     if not folder:
         return
     metadata = outcome.reference.metadata if outcome else {}
-    with suppress(BadInput):
+    with suppress(OSError):  # a full disk must not undo finished work for the sake of its record
         spool(
             StageRecord(
                 name=step.name,

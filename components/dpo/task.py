@@ -27,8 +27,9 @@ class Config(TrainingConfig):
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar] | PassThrough:
     """Train ``model`` on ``pairs`` and write a complete model folder; without a usable pair the model passes through.
 
-    Metrics: pairs (usable rows), steps, loss_first, loss_last, reward_accuracy, reward_margin, chosen_change and
-    rejected_change (mean log-probability against the reference), length_ratio (mean tokens of chosen over rejected:
+    Metrics: pairs (usable rows) and the same as examples, by which merges weigh; steps, loss_first,
+    loss_last, reward_accuracy, reward_margin, chosen_change and rejected_change (mean log-probability
+    against the reference), length_ratio (mean tokens of chosen over rejected:
     above 1 the data push towards longer answers), dropped_<reason>. All but loss_first are means over the last
     fifth of the steps. Raises BadInput when the run diverges or does not learn at all.
     """
@@ -42,4 +43,9 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar] | Pas
         return PassThrough("model", f"no usable pair among {len(rows)}{f' ({reasons})' if reasons else ''}")
     from components.dpo.training import optimize
 
-    return {"pairs": len(encoded.rows), **optimize(config, model, pairs, encoded, output), **encoded.counts()}
+    return {
+        "pairs": len(encoded.rows),
+        "examples": len(encoded.rows),
+        **optimize(config, model, pairs, encoded, output),
+        **encoded.counts(),
+    }

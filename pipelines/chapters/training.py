@@ -21,7 +21,7 @@ def train_and_merge(
         name = "-".join(filter(None, ("dpo", label, cluster)))
         changed = config.model_copy(update={"languages": languages})
         parts.append(graph.step(dpo, name, changed, recipe.resources.training, model=policy, pairs=pairs))
-    method = recipe.merging if per_cluster else recipe.online.merging
+    method = recipe.merging if per_cluster else recipe.interpolation
     models = parts if per_cluster else [policy, *parts]
     machine = recipe.resources.merging
     return graph.step(merging, f"merge-{label}", method, machine, base=policy, **slots("model", models))

@@ -13,7 +13,8 @@ def test_output_is_a_complete_model(model, pairs, output):
     metrics = run(Config(**SHORT), {"model": [model], "pairs": [pairs]}, output)
     check_model_folder(output)
     assert sorted(path.name for path in output.iterdir()) == sorted(path.name for path in model.iterdir())
-    assert metrics["pairs"] == 40 and metrics["loss_last"] < metrics["loss_first"]
+    assert metrics["examples"] == metrics["pairs"] == 40  # merges by size read "examples"
+    assert metrics["loss_last"] < metrics["loss_first"]
     assert metrics["reward_margin"] > 0 and metrics["chosen_change"] > metrics["rejected_change"]
     assert 0.5 < metrics["length_ratio"] < 2
 
