@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from components.common.artifacts import Reference
-from components.common.canonical import canonical_json
+from components.common.artifacts import MANIFEST, Provenance, Reference, read_manifest, verify
+from components.common.canonical import canonical_json, file_digest
 from components.common.errors import BadInput, ExpanseError
 from components.common.step import STORE, Step, default_store, run_step
 
@@ -73,13 +74,11 @@ def _reference(path: Path) -> Reference:
 
 def adopt(folder: Path) -> Reference:
     """A reference to a folder that no step made: its files are committed to the store as they are."""
-    from components.common.artifacts import MANIFEST, Provenance, read_manifest, verify
-    from components.common.canonical import file_digest
-
     if (folder / MANIFEST).is_file():
         verify(folder)
         return read_manifest(folder)
-    files = {path.name: file_digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
     if not files:
         raise BadInput(f"{folder} holds no files; give a folder with data or a model, or a reference file.")
     return default_store().produce(
@@ -88,8 +87,6 @@ def adopt(folder: Path) -> Reference:
 
 
 def _copy(folder: Path) -> Any:
-    import shutil
-
     def work(output: Path) -> dict[str, str]:
         shutil.copytree(folder, output, dirs_exist_ok=True)
         return {"adopted": folder.name}

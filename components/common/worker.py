@@ -78,12 +78,15 @@ def _preload() -> None:
 def _fork(listener: socket.socket, connection: socket.socket) -> None:
     with connection:
         if os.fork() == 0:
-            listener.close()
-            _child(connection)
+            try:
+                listener.close()
+                _child(connection)
+            finally:  # whatever happens, a child must not go on as a second server
+                os._exit(0)
 
 
 def _child(connection: socket.socket) -> None:
-    """Run one step in this process, answer, and leave without the parent's clean-up."""
+    """Run one step in this process and answer."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -97,11 +100,9 @@ def _child(connection: socket.socket) -> None:
     except BaseException as error:
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {error}", "exit_code": 1}
-    connection.sendall(json.dumps(answer).encode())
-    connection.close()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    connection.sendall(json.dumps(answer).encode())
 
 
 def _receive(connection: socket.socket) -> Step:
@@ -112,7 +113,10 @@ def _receive(connection: socket.socket) -> Step:
     length = int.from_bytes(header, "big")
     request = b""
     while len(request) < length:
-        request += connection.recv(min(1 << 16, length - len(request)))
+        part = connection.recv(min(1 << 16, length - len(request)))
+        if not part:
+            raise Transient("The process that asked for a step is gone; run the same command again to resume.")
+        request += part
     message = json.loads(request)
     os.environ.clear()
     os.environ.update(message["environment"])

@@ -54,6 +54,15 @@ def test_every_stage_explains_its_options(stage):
     assert done.returncode == 0 and "--input NAME=PATH" in done.stdout
 
 
+def test_a_changed_file_in_a_subfolder_is_another_artifact(rows, tmp_path, monkeypatch):
+    monkeypatch.setenv("EXPANSE_STORE", (tmp_path / "store").as_uri())
+    (rows / "deeper").mkdir()
+    (rows / "deeper" / "file").write_text("one")
+    first = adopt(rows)
+    (rows / "deeper" / "file").write_text("two")
+    assert adopt(rows).digest != first.digest
+
+
 def test_adopting_a_folder_keeps_its_files(rows, tmp_path, monkeypatch):
     monkeypatch.setenv("EXPANSE_STORE", (tmp_path / "store").as_uri())
     reference = adopt(rows)

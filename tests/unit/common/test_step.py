@@ -1,5 +1,6 @@
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -123,6 +124,17 @@ def test_the_worker_runs_steps_and_hands_errors_back(worker, tmp_path):
     with pytest.raises(BadInput, match="route: routing"):
         ask(worker, step(store, '{"routing":"nowhere"}'))
     assert ask(worker, step(store)).cached
+
+
+def test_the_worker_outlives_clients_that_vanish(worker, tmp_path):
+    store = LocalStore(tmp_path / "store")
+    for sent in (b"", b"\0\0\0\0\0\0\0\x09half"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.connect(worker)
+            if sent:
+                socket.send_fds(client, [sent], [1, 2])
+    assert find_step(step(store), store) is None
+    assert not ask(worker, step(store)).cached
 
 
 def test_flatten_gives_dotted_names():
