@@ -1,0 +1,41 @@
+"""``expanse run``: the whole recipe on this machine."""
+
+import argparse
+import time
+from pathlib import Path
+
+from pipelines.commands import CHAPTERS, add_recipe_options
+
+HELP = "the whole recipe on this machine; resumes by itself"
+
+
+def configure(command: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    add_recipe_options(command, "mini")
+    command.add_argument("--root", type=Path, help="the run's folder (default: runs/RECIPE)")
+    command.add_argument("--until", choices=CHAPTERS, default=CHAPTERS[-1], help="stop after this chapter")
+    command.add_argument("--fresh", action="store_true", help="discard finished work first")
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Run, show progress, and end with the table of gains."""
+    from rich.console import Console
+
+    from pipelines.expanse import count_steps
+    from pipelines.loading import load_recipe
+    from pipelines.local import LocalRun
+    from pipelines.progress import show_all
+    from pipelines.summary import show, summarise
+
+    recipe = load_recipe(options.recipe, options.set)
+    started, console = time.monotonic(), Console()
+    root = options.root or Path("runs") / recipe.name
+    with LocalRun(recipe, root, options.until) as local:
+        if options.fresh:
+            local.discard_finished_work()
+        console.print(f"Recipe {recipe.name} ({recipe.digest[:12]}) in {local.root}", highlight=False, soft_wrap=True)
+        finished = show_all(local.follow(), count_steps(recipe, options.until), console)
+        summary = summarise(recipe, finished, time.monotonic() - started, local.root, local.tracking_uri)
+        local.finish(summary, [local.root / "report.html"] if summary["report"] else [])
+    show(summary, console)
+    console.print(f"done in {summary['seconds']:.0f} s", highlight=False)

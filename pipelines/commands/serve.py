@@ -1,0 +1,21 @@
+"""``expanse serve``: the KServe predictor on this machine."""
+
+import argparse
+from pathlib import Path
+
+HELP = "the KServe predictor on this machine"
+
+
+def configure(command: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    command.add_argument("model", type=Path)
+    command.add_argument("--port", type=int, default=8080)
+    command.add_argument("--host", default="127.0.0.1")
+    command.add_argument("--name", default="expanse")
+
+
+def execute(options: argparse.Namespace) -> None:
+    """Serve until interrupted."""
+    from serving.predictor import serve
+
+    serve(options.model, options.name, options.host, options.port)
