@@ -3,13 +3,17 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check format lock bench
+.PHONY: run test check format lock bench cluster-test
 
 run: $(READY)
 	$(BIN)/python -m pipelines.cli run
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# Against a real Kubernetes API: the one of KUBECONFIG, else ../shared/minicluster where it is there and can start.
+cluster-test: $(READY)
+	$(BIN)/python -m pytest tests/cluster
 
 check: $(READY)
 	$(BIN)/python -m ruff check .

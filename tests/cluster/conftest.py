@@ -1,0 +1,52 @@
+"""A real Kubernetes API: the one that KUBECONFIG names, else the mini cluster beside the project, else a visible skip."""
+
+import os
+import shlex
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+
+from components.common.cluster import NAMESPACE, connect
+
+ROOT = Path(__file__).parents[2]
+MINICLUSTER = Path(os.environ.get("EXPANSE_MINICLUSTER", ROOT.parent / "shared" / "minicluster"))
+UNAVAILABLE = 3
+
+
+@pytest.fixture(scope="session")
+def kubeconfig():
+    """The path of a kubeconfig; a mini cluster that was started for it is stopped at the end."""
+    if given := os.environ.get("KUBECONFIG"):
+        yield given
+        return
+    if not (MINICLUSTER / "up").is_file():
+        pytest.skip(f"no Kubernetes API: KUBECONFIG is not set and {MINICLUSTER} is not there")
+    environment = {**os.environ, "MINICLUSTER_NAME": f"expanse-tests-{os.getpid()}"}
+    started = subprocess.run([MINICLUSTER / "up"], stdout=subprocess.PIPE, text=True, env=environment)
+    if started.returncode == UNAVAILABLE:
+        pytest.skip("the mini cluster cannot start here (its reason is on the error output)")
+    started.check_returncode()
+    os.environ["KUBECONFIG"] = shlex.split(started.stdout)[1].partition("=")[2]
+    yield os.environ["KUBECONFIG"]
+    del os.environ["KUBECONFIG"]
+    subprocess.run([MINICLUSTER / "down"], env=environment, check=False)
+
+
+@pytest.fixture(scope="session")
+def api(kubeconfig):
+    """A client of the API."""
+    return connect()
+
+
+@pytest.fixture
+def namespace(api, monkeypatch):
+    """A namespace of the test's own, which the code under test takes for its own too."""
+    from kubernetes import client
+
+    core, name = client.CoreV1Api(api), f"expanse-test-{uuid.uuid4().hex[:8]}"
+    core.create_namespace({"metadata": {"name": name}})
+    monkeypatch.setenv(NAMESPACE, name)
+    yield name
+    core.delete_namespace(name)
