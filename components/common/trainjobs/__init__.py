@@ -1,0 +1,9 @@
+"""Training that outgrows one GPU: a step that creates a Kubeflow TrainJob, follows it and takes its result.
+
+The step's own pod is a small launcher without a GPU. Its environment variable EXPANSE_TRAINJOB holds a TrainJobSpec as
+JSON; EXPANSE_RUN holds the id of the pipeline run, by which the clean-up of a run finds the job.
+"""
+
+from components.common.trainjobs.spec import RUN, TRAINJOB, Scratch, SecretKey, Toleration, TrainJobSpec
+
+__all__ = ["RUN", "TRAINJOB", "Scratch", "SecretKey", "Toleration", "TrainJobSpec"]
