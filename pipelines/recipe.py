@@ -21,7 +21,8 @@ from components.promotion.task import Config as Promotion
 from components.prompts.task import Config as Prompts
 from components.scoring.task import Config as Scoring
 from components.sft.task import Config as SFT
-from pipelines.resources import Resources
+from pipelines.resources import Resources, in_bytes
+from pipelines.settings import Platform
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
 MINIATURE = "miniature"
@@ -136,6 +137,7 @@ class Recipe(Section):
     deployment: Deployment
     experiment: str = "expanse"
     resources: Resources = Resources()
+    platform: Platform = Platform()
     miniature: Miniature | None = None
 
     @property
@@ -183,6 +185,19 @@ class Recipe(Section):
             if missing:
                 raise ValueError(
                     f"arbitrage.experts: no teacher for {', '.join(sorted(missing))}; routing 'fixed' needs one"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _platform(self) -> "Recipe":
+        for role in type(self.resources).model_fields:
+            machine = getattr(self.resources, role)
+            if machine.priority_class and not self.platform.queue:
+                raise ValueError(f"resources.{role}.priority_class: Kueue reads it; name the platform.queue too")
+            if machine.gpus and in_bytes(self.platform.shared_memory) >= in_bytes(machine.memory):
+                raise ValueError(
+                    f"platform.shared_memory: {self.platform.shared_memory} leaves nothing of resources.{role}.memory "
+                    f"({machine.memory}); make it less"
                 )
         return self
 

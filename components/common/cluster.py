@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 NAMESPACE = "EXPANSE_NAMESPACE"
+#: The id of the KFP run that a step's pod belongs to: what the objects that the step starts carry as a label.
+RUN = "EXPANSE_RUN"
 #: Statuses after which the same request may succeed later.
 PASSING = frozenset({408, 409, 429, 500, 502, 503, 504})
 BAD_REQUEST, UNAUTHORISED, FORBIDDEN, NOT_FOUND, CONFLICT, INVALID = 400, 401, 403, 404, 409, 422
