@@ -95,12 +95,16 @@ class Online(Section):
 
 
 class Miniature(Section):
-    """The small world and its models, for recipes whose models have the source "miniature"."""
+    """The small world and its models, for recipes whose models have the source "miniature".
+
+    ``refresh`` (optional) brings the reward model up to date with the policy before the online rounds.
+    """
 
     world: MiniatureBuild
     base: MiniatureBuild
     reward: MiniatureBuild
     teachers: dict[Name, MiniatureBuild]
+    refresh: MiniatureBuild | None = None
 
 
 class Recipe(Section):

@@ -25,3 +25,14 @@ def miniature(
 
     teachers = [teacher_1, teacher_2, teacher_3, teacher_4, teacher_5]
     execute("miniature", name, code, configuration, {"world": world, "base": base, "teachers": teachers}, built)
+
+
+@dsl.component(**SHELL)
+def refresh(
+    name: str, code: str, configuration: str, world: dsl.Input[dsl.Dataset], reward: dsl.Input[dsl.Model],
+    policy: dsl.Input[dsl.Model], built: dsl.Output[dsl.Model],
+) -> None:  # fmt: skip
+    """Bring the reward model up to date with the policy that it is to rank."""
+    from components.common.execution import execute
+
+    execute("miniature", name, code, configuration, {"world": world, "reward": reward, "policy": policy}, built)

@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import CohereForCausalLM, PreTrainedModel
 
-__all__ = ["Models", "Preferred", "Reward", "closeness", "pair_accuracy", "sampled_pairs", "train_reward"]
+__all__ = [
+    "SAMPLES", "Mixture", "Models", "Preferred", "Reward", "closeness", "mixed_pairs", "pair_accuracy", "rank",
+    "sampled_pairs", "train_reward",
+]  # fmt: skip
 
 Preferred = tuple[str, str, str]  # a prompt, its better answer, its worse answer
 SAMPLES = 4  # of the shadow policy for each prompt, as many as the online rounds compare
 
 
-class Reward(BaseModel):
-    """How the reward model is trained.
+class Mixture(BaseModel):
+    """What a reward model's pairs are made of.
 
-    ``samples``, ``faults``, ``wrong`` and ``stray`` (answers in another language) are parts of its pairs, the rest are
+    ``samples``, ``faults``, ``wrong`` and ``stray`` (answers in another language) are parts of the pairs, the rest are
     garbled words. ``prompts`` is how many training prompts are sampled from every model; of two samples the better one
     must be nearer to the truth by ``margin``.
     """
@@ -44,6 +47,11 @@ class Reward(BaseModel):
     wrong: float = Field(default=0.12, ge=0, le=1)
     stray: float = Field(default=0.15, ge=0, le=1)
     margin: float = Field(default=8.0, ge=0)
+
+
+class Reward(Mixture):
+    """How the reward model is trained: on what, and for how long."""
+
     language_modelling: Optimisation = Optimisation(steps=200)
     shadow: Optimisation = Optimisation(steps=80, learning_rate=2e-3, matrix_rate=0.005)
     ranking: Optimisation = Optimisation(steps=300, learning_rate=1.5e-3, matrix_rate=0.005)
@@ -78,7 +86,7 @@ def train_reward(
     reader = _clean_reader(models, facts, settings.language_modelling, rng, seed)
     reward = _classifier(reader)
     count = settings.ranking.steps * settings.ranking.batch
-    _rank(reward, models.tokenizer, _mixed_pairs(sampled, facts, settings, count, rng), settings.ranking, seed)
+    rank(reward, models.tokenizer, mixed_pairs(sampled, facts, settings, count, rng), settings.ranking, seed)
     return reward, shadow
 
 
@@ -128,13 +136,14 @@ def sampled_pairs(asked: Sequence[Fact], answers: Sequence[Sequence[str]], margi
     return pairs
 
 
-def _mixed_pairs(
-    sampled: Sequence[Preferred], facts: Sequence[Fact], settings: Reward, count: int, rng: Random
+def mixed_pairs(
+    sampled: Sequence[Preferred], facts: Sequence[Fact], settings: Mixture, count: int, rng: Random
 ) -> list[Preferred]:
+    """``count`` pairs in the parts that ``settings`` asks for: sampled ones, and true answers against spoilt ones."""
     return [_pair(sampled, rng.choice(facts), settings, rng) for _ in range(count)]
 
 
-def _pair(sampled: Sequence[Preferred], fact: Fact, settings: Reward, rng: Random) -> Preferred:
+def _pair(sampled: Sequence[Preferred], fact: Fact, settings: Mixture, rng: Random) -> Preferred:
     chance = rng.random()
     if chance < settings.samples and sampled:
         return rng.choice(sampled)
@@ -171,10 +180,10 @@ def _encode_both(tokenizer: Any, pairs: Sequence[Preferred]) -> tuple[list[list[
     return better, worse
 
 
-def _rank(
+def rank(
     reward: "PreTrainedModel", tokenizer: Any, pairs: Sequence[Preferred], settings: Optimisation, seed: int
 ) -> None:
-    """Bradley-Terry: minus the logarithm of the sigmoid of the difference in score."""
+    """Teach the pairs' order, in place. Bradley-Terry: minus the logarithm of the sigmoid of the difference in score."""
     import torch
 
     better, worse = _encode_both(tokenizer, pairs)

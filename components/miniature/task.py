@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from components.common.inputs import Inputs, one
-from components.common.models import load_causal_lm
+from components.common.models import load_causal_lm, load_reward_model
 from components.miniature.curriculum import Lessons, lessons
 from components.miniature.facts import CLOSED, Fact
-from components.miniature.reward import Models, Reward, pair_accuracy, sampled_pairs, train_reward
+from components.miniature.refresh import Refresh, refresh_reward
+from components.miniature.reward import Models, Preferred, Reward, pair_accuracy, sampled_pairs, train_reward
 from components.miniature.training import Optimisation, Shape, encode, new_model, sample, save, train
 from components.miniature.world import World, build_world, read_facts, read_tokenizer
 
@@ -32,7 +33,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    build: Literal["world", "base", "teacher", "reward"]
+    build: Literal["world", "base", "teacher", "reward", "refresh"]
     seed: int = Field(default=0, ge=0)
     probes: PositiveInt = 300
     shape: Shape = Shape()
@@ -40,6 +41,7 @@ class Config(BaseModel):
     base: Lessons = Lessons(optimisation=Optimisation(steps=440))
     teacher: Lessons = Lessons(optimisation=Optimisation(steps=500))
     reward: Reward = Reward()
+    refresh: Refresh = Refresh()
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> Metrics:
@@ -49,6 +51,8 @@ def run(config: Config, inputs: Inputs, output: Path) -> Metrics:
     world = one(inputs, "world")
     if config.build == "reward":
         return _build_reward(config, inputs, world, output)
+    if config.build == "refresh":
+        return _build_refresh(config, inputs, world, output)
     return _build_language_model(config, config.base if config.build == "base" else config.teacher, world, output)
 
 
@@ -82,10 +86,33 @@ def _exact_match(model: "CohereForCausalLM", tokenizer: Any, facts: Sequence[Fac
 def _build_reward(config: Config, inputs: Inputs, world: Path, output: Path) -> Metrics:
     base, tokenizer = load_causal_lm(one(inputs, "base"))
     models = Models(base, [load_causal_lm(folder)[0] for folder in inputs["teachers"]], tokenizer)
-    facts = [fact for fact in read_facts(world, "training") if fact.task not in CLOSED]
-    reward, shadow = train_reward(models, facts, config.reward, config.seed)
+    reward, shadow = train_reward(models, _taught(world), config.reward, config.seed)
     save(reward, tokenizer, output)
-    asked = _probes(world, config.probes)
-    answers = sample(shadow, tokenizer, [fact.prompt for fact in asked], 1.0, samples=PROBE_SAMPLES, seed=config.seed)
-    pairs = sampled_pairs(asked, answers)
+    pairs = _probe_pairs(config, shadow, tokenizer, world)
     return {"pairs": len(pairs), "pair_accuracy": pair_accuracy(reward, tokenizer, pairs)}
+
+
+def _build_refresh(config: Config, inputs: Inputs, world: Path, output: Path) -> Metrics:
+    reward, tokenizer = load_reward_model(one(inputs, "reward"))
+    policy, _ = load_causal_lm(one(inputs, "policy"))
+    pairs = _probe_pairs(config, policy, tokenizer, world)
+    before = pair_accuracy(reward, tokenizer, pairs)
+    refresh_reward(reward, policy, tokenizer, _taught(world), config.refresh, config.seed)
+    save(reward, tokenizer, output)
+    return {
+        "pairs": len(pairs),
+        "pair_accuracy_before": before,
+        "pair_accuracy": pair_accuracy(reward, tokenizer, pairs),
+    }
+
+
+def _taught(world: Path) -> list[Fact]:
+    """The training facts of the kinds that are scored."""
+    return [fact for fact in read_facts(world, "training") if fact.task not in CLOSED]
+
+
+def _probe_pairs(config: Config, policy: "CohereForCausalLM", tokenizer: Any, world: Path) -> list[Preferred]:
+    """Pairs of the policy's answers to held-out facts, to see how well a reward model ranks them."""
+    asked = _probes(world, config.probes)
+    answers = sample(policy, tokenizer, [fact.prompt for fact in asked], 1.0, samples=PROBE_SAMPLES, seed=config.seed)
+    return sampled_pairs(asked, answers)

@@ -67,3 +67,19 @@ def task_names(spec: dict) -> list[str]:
     dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
     names = [task["taskInfo"]["name"] for dag in dags for task in dag["tasks"].values()]
     return [name for name in names if name not in CHAPTERS]
+
+
+def test_the_rounds_score_with_the_reward_model_that_the_recipe_refreshes(folder):
+    parts = compiled("mini", folder)["components"]
+    offline = next(part for name, part in parts.items() if name == "comp-offline-preference")
+    outputs = offline["dag"]["outputs"]["artifacts"]
+    assert outputs["reward"]["artifactSelectors"][0]["producerSubtask"] == "refresh"
+    root = compiled("mini", folder)["root"]["dag"]["tasks"]
+    for number in (1, 2, 3):
+        given = root[f"round-{number}"]["inputs"]["artifacts"]["reward"]["taskOutputArtifact"]
+        assert given == {"outputArtifactKey": "reward", "producerTask": "offline-preference"}
+
+
+@pytest.mark.parametrize("name", ["8b", "32b"])
+def test_published_reward_models_are_not_trained(name, folder):
+    assert "refresh-reward" not in task_names(compiled(name, folder))
