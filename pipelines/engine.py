@@ -1,7 +1,6 @@
 """The process that runs the graph under kfp.local: ``python -m pipelines.engine RUN_FOLDER CHAPTER``."""
 
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from kfp import local
 
+from pipelines import tasks
 from pipelines.expanse import build
 from pipelines.recipe import Recipe
 
@@ -16,7 +16,7 @@ from pipelines.recipe import Recipe
 def main(folder: Path, until: str) -> None:
     """Build the recipe's graph and run it; raises RuntimeError when a step fails."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.executable = shlex.quote(sys.executable)  # kfp.local 2.17 pastes it into a shell command
+    sys.executable = tasks.command()  # kfp.local 2.17 pastes it into a shell command
     recipe = Recipe.model_validate_json((folder / "recipe.json").read_text(encoding="utf-8"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), raise_on_error=True)
     build(recipe, lambda task, machine: None, until)()

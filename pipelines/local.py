@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,12 +14,16 @@ from typing import Any
 
 from components.common.errors import BadInput, ExpanseError, Transient, storage_error
 from components.common.execution import RUN_FOLDER, WORKER
+from components.common.forking import closing_input, resident
 from components.common.step import STORE
 from components.common.tracking import Tracker
 from pipelines.recipe import Recipe
+from pipelines.tasks import ADDRESS as TASKS
 
 Event = dict[str, Any]
 POLL_SECONDS = 0.1
+#: A sum over several threads depends on their number: with one, the result is the same on two cores and on sixteen.
+THREADS = {"OMP_NUM_THREADS": "1"}
 
 
 class LocalRun:
@@ -57,7 +60,11 @@ class LocalRun:
 
     def follow(self) -> Iterator[Event]:
         """Run the graph and yield every event of its steps as it happens; raises the error of a step that failed."""
-        with warm_worker() as address, self._engine(address) as engine:
+        with (
+            resident("components.common.worker", {**THREADS, **os.environ}) as worker,
+            resident("pipelines.tasks") as tasks,
+            self._engine(worker, tasks) as engine,
+        ):
             parent = self._parent()
             yield from self._deliver(read_events(self.events, engine), parent)
         if engine.returncode:
@@ -93,13 +100,15 @@ class LocalRun:
                 self.tracker.deliver(self.folder / "spool", parent)
 
     @contextmanager
-    def _engine(self, worker: str) -> Iterator[subprocess.Popen[bytes]]:
+    def _engine(self, worker: str, tasks: str) -> Iterator[subprocess.Popen[bytes]]:
         """The process that runs the graph; it ends itself and its children when our end of its standard input closes."""
         environment = {
+            **THREADS,
             **os.environ,
             STORE: (self.root / "store").as_uri(),
             RUN_FOLDER: str(self.folder),
             WORKER: worker,
+            TASKS: tasks,
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "TOKENIZERS_PARALLELISM": "false",
         }
@@ -122,35 +131,6 @@ class LocalRun:
         kind = {2: BadInput, 3: Transient}.get(first["exit_code"], ExpanseError)
         where = "" if first["exit_code"] in (2, 3) else f" (the log is {log})"
         raise kind(f"{first['name']}: {first['error']}{where}")
-
-
-@contextmanager
-def warm_worker() -> Iterator[str]:
-    """The address of a process that steps are forked from; its socket lies in a short path, as the kernel demands."""
-    folder = tempfile.mkdtemp(prefix="expanse-")
-    address = f"{folder}/worker"
-    command = [sys.executable, "-m", "components.common.worker", address]
-    try:
-        worker = subprocess.Popen(command, stdin=subprocess.PIPE)
-        with closing_input(worker):
-            yield address
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def closing_input(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Close the process's standard input at the end, the sign for it to leave, and wait for it."""
-    try:
-        yield
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @contextmanager

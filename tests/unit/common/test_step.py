@@ -1,9 +1,7 @@
 import json
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +9,7 @@ import pytest
 from components.common.artifacts import Provenance, Reference
 from components.common.errors import BadInput
 from components.common.execution import flatten
+from components.common.forking import resident
 from components.common.records import SCORED, write_records
 from components.common.step import Step, code_digest, find_step, load_stage, run_step, stages
 from components.common.store import LocalStore
@@ -104,17 +103,8 @@ def test_a_step_survives_its_json(tmp_path):
 @pytest.fixture
 def worker(tmp_path, monkeypatch):
     monkeypatch.setenv("EXPANSE_STORE", (tmp_path / "store").as_uri())
-    folder = tempfile.mkdtemp(prefix="expanse-")
-    address = f"{folder}/worker"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "components.common.worker", address], cwd=ROOT, stdin=subprocess.PIPE
-    )
-    while not Path(address).exists():
-        assert process.poll() is None
-    yield address
-    process.stdin.close()
-    assert process.wait(timeout=20) == 0
-    shutil.rmtree(folder)
+    with resident("components.common.worker") as address:
+        yield address
 
 
 def test_the_worker_runs_steps_and_hands_errors_back(worker, tmp_path):
