@@ -21,6 +21,7 @@ from components.promotion.task import Config as Promotion
 from components.prompts.task import Config as Prompts
 from components.scoring.task import Config as Scoring
 from components.sft.task import Config as SFT
+from pipelines.planning.assumptions import Planning
 from pipelines.resources import Resources, in_bytes
 from pipelines.settings import Platform
 
@@ -142,6 +143,7 @@ class Recipe(Section):
     experiment: str = "expanse"
     resources: Resources = Resources()
     platform: Platform = Platform()
+    planning: Planning = Planning()
     miniature: Miniature | None = None
 
     @property

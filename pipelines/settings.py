@@ -9,6 +9,7 @@ from pipelines.resources import Bytes, LabelKey, LabelValue, ObjectName
 
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?$")]
 
 
@@ -55,16 +56,25 @@ class Scratch(Section):
         return self
 
 
+class TokenPrice(Section):
+    """Price of a million tokens at an endpoint."""
+
+    prompt: Price
+    completion: Price
+
+
 class Prices(Section):
     """What things cost, for ``expanse plan``; what is not given is not counted and said so.
 
-    ``gpu_hour`` by the machine's accelerator type; ``storage_tb_month`` per 10^12 bytes and month.
+    ``gpu_hour`` by card (as ``planning.gpu`` names it) or by the machine's accelerator type; ``cpu_hour`` of one core;
+    ``storage_tb_month`` per 10^12 bytes and month; ``tokens`` by the model's name at its endpoint.
     """
 
     currency: str = "USD"
-    gpu_hour: dict[str, Annotated[float, Field(ge=0)]] = {}
-    cpu_hour: float | None = Field(default=None, ge=0)
-    storage_tb_month: float | None = Field(default=None, ge=0)
+    gpu_hour: dict[str, Price] = {}
+    cpu_hour: Price | None = None
+    storage_tb_month: Price | None = None
+    tokens: dict[str, TokenPrice] = {}
 
 
 class Platform(Section):

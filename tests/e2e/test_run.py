@@ -14,6 +14,8 @@ import pytest
 
 from components.common.artifacts import Reference
 from components.common.store import LocalStore
+from pipelines.loading import load_recipe
+from pipelines.planning.planner import plan
 
 ROOT = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("quick.yaml")
@@ -87,6 +89,26 @@ def test_tracking_has_a_parent_a_run_for_each_step_and_the_lineage(whole):
     final = next(each for each in nested if each.info.run_name == "evaluate-final")
     assert "arena/win_rate" in final.data.metrics and "artifact" in final.data.tags
     assert parents[0].data.tags["expanse.configuration"]
+
+
+def test_the_plan_predicts_what_the_run_did(whole):
+    root, _ = whole
+    real = finished(root)
+    planned = {each.step.name: each.work for each in plan(load_recipe(str(RECIPE))).estimates}
+    assert set(planned) == set(real)
+    for name, reference in real.items():
+        metrics, work = reference.metadata, planned[name]
+        if reference.stage == "generation":
+            assert metrics["completions"] == work.rows
+            assert metrics["tokens"] == pytest.approx(work.generated, rel=0.35)  # 5 a completion is assumed
+        if reference.stage == "scoring":
+            assert metrics["scored"] == work.rows
+        if reference.stage in {"arbitrage", "preference"}:
+            assert 0 < metrics.get("examples", metrics.get("pairs")) <= work.rows  # nothing dropped is assumed
+        if reference.stage == "sft":
+            assert metrics["examples"] == pytest.approx(work.rows, rel=0.25)  # parts are drawn by hash
+        if reference.stage in {"sft", "dpo", "merging"}:
+            assert reference.size == pytest.approx(work.stored, rel=0.1)  # the world fills most of its vocabulary
 
 
 def test_a_repeat_finds_everything_finished(whole):

@@ -1,0 +1,1 @@
+"""What a run would take: the graph walked, tokens and FLOPs estimated, hours and costs from stated assumptions."""

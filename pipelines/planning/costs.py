@@ -1,0 +1,56 @@
+"""What a step costs at the recipe's prices. A price that is not given is named, never guessed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipelines.planning.walking import PlannedStep
+from pipelines.planning.work import Work
+from pipelines.recipe import Recipe
+from pipelines.settings import Prices
+
+TERABYTE, MILLION = 1e12, 1e6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is known of a cost, and the fields of the prices that it lacks."""
+
+    known: float = 0.0
+    missing: frozenset[str] = frozenset()
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.known + other.known, self.missing | other.missing)
+
+
+def total(costs: Iterable[Cost]) -> Cost:
+    """The sum of costs, and of what they lack."""
+    return sum(costs, Cost())
+
+
+def cost(step: PlannedStep, work: Work, card: str | None, hours: float, recipe: Recipe) -> Cost:
+    """GPUs or cores by the hour, endpoints by the token, the artifact by the month."""
+    prices, machine = recipe.platform.prices, step.machine
+    parts = [_gpus(prices, card, machine.accelerator, machine.total_gpus * hours)] if card else []
+    parts.append(_priced(prices.cpu_hour, _cores(machine.cpu) * machine.nodes * hours, "cpu_hour"))
+    kept = work.stored / TERABYTE * recipe.planning.kept_months
+    parts.append(_priced(prices.storage_tb_month, kept, "storage_tb_month"))
+    for asked in work.asked:
+        price, field = prices.tokens.get(asked.model), f"tokens.{asked.model}"
+        parts.append(_priced(price.prompt if price else None, asked.prompt_tokens / MILLION, field))
+        parts.append(_priced(price.completion if price else None, asked.completion_tokens / MILLION, field))
+    return total(parts)
+
+
+def _gpus(prices: Prices, card: str, accelerator: str, hours: float) -> Cost:
+    price = prices.gpu_hour.get(card, prices.gpu_hour.get(accelerator))
+    return _priced(price, hours, f"gpu_hour.{card}")
+
+
+def _priced(price: float | None, amount: float, field: str) -> Cost:
+    if not amount:
+        return Cost()
+    return Cost(missing=frozenset({field})) if price is None else Cost(price * amount)
+
+
+def _cores(quantity: str) -> float:
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)

@@ -1,0 +1,103 @@
+"""What flows between planned steps, and what a step has to do: the vocabulary of the estimates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipelines.planning.shapes import Shape
+
+BYTES_PER_TOKEN = 4.5  # of text in UTF-8, over scripts; tables are small beside weights
+
+
+@dataclass(frozen=True)
+class Portions:
+    """Prompts by portion, spread evenly over ``languages``."""
+
+    sizes: Mapping[str, int]
+    languages: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table: ``each`` rows for every prompt, with mean token counts."""
+
+    prompts: float
+    each: float
+    prompt_tokens: float
+    completion_tokens: float
+    languages: frozenset[str]
+
+    @property
+    def count(self) -> float:
+        """The number of rows."""
+        return self.prompts * self.each
+
+    @property
+    def bytes(self) -> float:
+        """The size of the table, prompts repeated in every row."""
+        return self.count * (self.prompt_tokens + self.completion_tokens) * BYTES_PER_TOKEN
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Questions by benchmark. A miniature's world also holds the ``vocabulary`` and the prompts."""
+
+    counts: Mapping[str, int]
+    vocabulary: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder: its shape, and the bytes in which a parameter is stored."""
+
+    shape: Shape
+    width: int = 2
+
+    @property
+    def bytes(self) -> float:
+        """The size of the weights."""
+        return self.shape.parameters * self.width
+
+
+Made = Portions | Rows | Questions | Model | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Requests to an OpenAI-compatible endpoint."""
+
+    url: str
+    model: str
+    requests: float
+    prompt_tokens: float
+    completion_tokens: float
+    concurrency: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one step does.
+
+    ``generated``, ``read`` and ``trained`` count tokens (written by sampling; forward passes; forward and backward).
+    FLOPs are apart by what bounds them; ``decoding_bytes`` is what sampling reads of the card's memory. ``stored`` is
+    what the artifact takes, ``working`` the disk beside it (checkpoints), ``weights`` the memory of weights and optimiser,
+    ``rows`` the rows or items that the step handles.
+    """
+
+    made: Made = None
+    rows: float = 0
+    generated: float = 0
+    read: float = 0
+    trained: float = 0
+    training_flops: float = 0
+    reading_flops: float = 0
+    decoding_flops: float = 0
+    decoding_bytes: float = 0
+    stored: float = 0
+    working: float = 0
+    weights: float = 0
+    asked: tuple[Asked, ...] = field(default=())
+
+    @property
+    def flops(self) -> float:
+        """All floating-point operations."""
+        return self.training_flops + self.reading_flops + self.decoding_flops
