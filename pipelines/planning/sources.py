@@ -7,6 +7,7 @@ from components.benchmarks.task import Config as Benchmarks
 from components.common.errors import BadInput
 from components.common.store import folder_of
 from components.miniature.task import Config as Miniature
+from components.miniature.training import Optimisation
 from components.weights.task import Config as Weights
 from pipelines.planning.assumptions import Planning
 from pipelines.planning.benchmarks import count_questions
@@ -15,6 +16,8 @@ from pipelines.planning.shapes import PUBLISHED, Shape, shape_of
 from pipelines.planning.work import BYTES_PER_TOKEN, Made, Model, Questions, Work
 
 FLOAT32 = 4
+#: What a miniature builds that has one score instead of a vocabulary.
+REWARDS = frozenset({"reward", "refresh"})
 
 
 def find_shape(source: str, planning: Planning) -> Shape | None:
@@ -74,9 +77,7 @@ def build_miniature(config: Miniature, world: Made, planning: Planning) -> Work:
     assert isinstance(world, Questions)
     fields = config.shape.model_dump(exclude={"initializer_range"})
     tiny = {"model_type": "cohere", "vocab_size": world.vocabulary, "tie_word_embeddings": True, **fields}
-    shape = shape_of(
-        tiny | ({"architectures": ["CohereForSequenceClassification"]} if config.build == "reward" else {})
-    )
+    shape = shape_of(tiny | ({"architectures": ["CohereForSequenceClassification"]} if config.build in REWARDS else {}))
     assert shape is not None
     model = Model(shape, width=FLOAT32)
     examples = _EXAMPLES[config.build](config)
@@ -85,14 +86,19 @@ def build_miniature(config: Miniature, world: Made, planning: Planning) -> Work:
     return Work(made=model, rows=examples, trained=tokens, training_flops=flops, stored=model.bytes)
 
 
+def _both_sides(ranking: Optimisation) -> int:
+    return 2 * ranking.steps * ranking.batch  # of a pair
+
+
 def _reward_examples(config: Miniature) -> int:
     reward = config.reward
     once = sum(part.steps * part.batch for part in (reward.language_modelling, reward.shadow))
-    return once + 2 * reward.ranking.steps * reward.ranking.batch  # both sides of a pair
+    return once + _both_sides(reward.ranking)
 
 
 _EXAMPLES: dict[str, Callable[[Miniature], int]] = {
     "base": lambda config: config.base.optimisation.steps * config.base.optimisation.batch,
     "teacher": lambda config: config.teacher.optimisation.steps * config.teacher.optimisation.batch,
     "reward": _reward_examples,
+    "refresh": lambda config: _both_sides(config.refresh.ranking),
 }

@@ -1,0 +1,19 @@
+"""The planner knows every stage, and every shipped recipe can be planned."""
+
+import pytest
+
+from components.common.step import stages
+from pipelines.expanse import count_steps
+from pipelines.loading import load_recipe, shipped_recipes
+from pipelines.planning.estimates import STAGES
+from pipelines.planning.planner import plan
+
+
+def test_every_stage_has_an_estimate():
+    assert set(STAGES) == set(stages()), "say in pipelines/planning/estimates.py what the new stage does"
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_can_be_planned(name):
+    recipe = load_recipe(name)
+    assert len(plan(recipe).estimates) == count_steps(recipe)
