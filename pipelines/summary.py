@@ -11,7 +11,7 @@ from rich.table import Table
 
 from components.common.artifacts import Reference
 from components.common.errors import BadInput
-from components.common.store import folder_of
+from components.common.store import files_of, folder_of
 from pipelines.progress import Event
 from pipelines.recipe import Recipe
 
@@ -22,10 +22,10 @@ COLUMNS = {"accuracy", "chrfpp"}
 def summarise(recipe: Recipe, finished: list[Event], seconds: float, root: Path, tracking_uri: str) -> Summary:
     """The contents of summary.json; the report is copied to ``<root>/report.html``."""
     made = {event["name"]: Reference(**event["reference"]) for event in finished}
-    report = folder_of(made["report"].uri) if "report" in made else None
-    if report is not None:
-        shutil.copyfile(report / "report.html", root / "report.html")
-    steps = json.loads((report / "steps.json").read_text(encoding="utf-8")) if report else []
+    report = files_of(made["report"], ("report.html", "steps.json")) if "report" in made else {}
+    if report:
+        shutil.copyfile(report["report.html"], root / "report.html")
+    steps = json.loads(report["steps.json"].read_text(encoding="utf-8")) if report else []
     gate = _read(made.get("gate"), "gate.json")
     model = final_model(made)
     return {
@@ -33,7 +33,7 @@ def summarise(recipe: Recipe, finished: list[Event], seconds: float, root: Path,
         "configuration": recipe.digest,
         "seconds": round(seconds, 1),
         "steps": steps,
-        "model": str(folder_of(model.uri)) if model else None,
+        "model": _place(model) if model else None,
         "report": str(root / "report.html") if report else None,
         "tracking_uri": tracking_uri,
         "gate": _gate_in_words(gate),
@@ -44,8 +44,12 @@ def summarise(recipe: Recipe, finished: list[Event], seconds: float, root: Path,
 def _read(reference: Reference | None, name: str) -> dict[str, Any]:
     if reference is None:
         return {}
-    document: dict[str, Any] = json.loads((folder_of(reference.uri) / name).read_text(encoding="utf-8"))
+    document: dict[str, Any] = json.loads(files_of(reference, (name,))[name].read_text(encoding="utf-8"))
     return document
+
+
+def _place(model: Reference) -> str:
+    return str(folder_of(model.uri)) if model.uri.startswith("file:") else model.uri
 
 
 def _gate_in_words(gate: dict[str, Any]) -> str | None:

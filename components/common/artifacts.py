@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from components.common.canonical import canonical_json, digest, file_digest
+from components.common.canonical import canonical_json, digest, file_digest, file_digests
 from components.common.errors import BadInput
 
 MANIFEST = "manifest.json"
+LONGEST_NAME = 255  # bytes, in the usual file systems
 Scalar = float | int | str
 
 
@@ -64,18 +65,28 @@ class Reference:
             ) from error
 
 
-def write_manifest(folder: Path, provenance: Provenance, metadata: Mapping[str, Scalar]) -> Reference:
-    """Hash and sync every file below ``folder``, then write its manifest by rename."""
+def write_manifest(
+    folder: Path, provenance: Provenance, metadata: Mapping[str, Scalar], durable: bool = True
+) -> Reference:
+    """Hash and sync every file below ``folder``, then write its manifest by rename.
+
+    A folder that is verified again before anyone relies on it needs no sync: then ``durable`` is False.
+    """
     files = {str(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    entries = {name: {"sha256": file_digest(path), "size": path.stat().st_size} for name, path in files.items()}
-    for path in files.values():
+    entries = {
+        name: {"sha256": sha256, "size": files[name].stat().st_size}
+        for name, sha256 in zip(files, file_digests(list(files.values())), strict=True)
+    }
+    for path in files.values() if durable else ():
         _sync(path)
     document = {"provenance": asdict(provenance), "metadata": dict(metadata), "files": entries}
     temporary = folder / f".{MANIFEST}"
     temporary.write_text(canonical_json(document), encoding="utf-8")
-    _sync(temporary)
+    if durable:
+        _sync(temporary)
     temporary.rename(folder / MANIFEST)
-    _sync(folder)
+    if durable:
+        _sync(folder)
     return read_manifest(folder)
 
 
@@ -97,7 +108,7 @@ def verify(folder: Path, expected: str | None = None) -> None:
     """Check every file of a committed directory against its manifest; raises BadInput naming the first that differs."""
     if expected is not None and file_digest(folder / MANIFEST) != expected:
         raise BadInput(f"{folder / MANIFEST} is not the manifest that was asked for (sha256 {expected}).")
-    entries = _entries(folder)
+    entries = read_entries(folder)
     planted = (
         {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
         - set(entries)
@@ -111,16 +122,29 @@ def verify(folder: Path, expected: str | None = None) -> None:
         path = folder / name
         if not path.is_file() or path.is_symlink():
             raise BadInput(f"{path} is in the manifest but not on disk; run the step again.")
-        if path.stat().st_size != entry["size"] or file_digest(path) != entry["sha256"]:
+        if path.stat().st_size != entry["size"]:
             raise BadInput(f"{path} differs from its manifest; run the step again.")
+    digests = file_digests([folder / name for name in entries])
+    for (name, entry), sha256 in zip(entries.items(), digests, strict=True):
+        if sha256 != entry["sha256"]:
+            raise BadInput(f"{folder / name} differs from its manifest; run the step again.")
 
 
-def _entries(folder: Path) -> dict[str, Any]:
-    entries: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+def read_entries(folder: Path) -> dict[str, Any]:
+    """The size and sha256 of each file in a folder's manifest; raises BadInput for a name that leaves the folder."""
+    path = folder / MANIFEST
+    try:
+        entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["files"]
+        whole = all(isinstance(each["size"], int) and isinstance(each["sha256"], str) for each in entries.values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{path} is missing or damaged ({error}); run the step again.") from error
+    above = {parent.as_posix() for name in entries for parent in PurePosixPath(name).parents}
     for name in entries:
         parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or not name.isprintable():
-            raise BadInput(f"{folder / MANIFEST} lists the file name {name!r}, which leaves its folder.")
+        if not parts or name.startswith("/") or ".." in parts or not name.isprintable() or name in above or not whole:
+            raise BadInput(f"{path} lists the file name {name!r}, which leaves its folder or is no file's.")
+        if any(len(part.encode()) > LONGEST_NAME for part in parts):
+            raise BadInput(f"{path} lists a file name longer than {LONGEST_NAME} bytes: {name[:40]!r}...; shorten it.")
     return entries
 
 

@@ -4,7 +4,6 @@ import asyncio
 import email.utils
 import json
 import os
-import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +14,11 @@ import httpx
 from components.common.addresses import check_url
 from components.common.errors import BadInput, Transient
 from components.common.hashing import stable_fraction
+from components.common.retry import waiting_time
 from components.common.sampling import Sample, SamplingSettings
 
 #: Statuses that mean "not now" rather than "not like this".
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-LONGEST_WAIT = 60.0
 LONGEST_REPLY = 64_000_000
 TOO_LONG = ("context_length_exceeded", "maximum context length", "context length exceeded")
 TOO_LONG_PROMPT = Sample("", "too_long", 0)
@@ -160,11 +159,3 @@ def _retry_after(value: str) -> float | None:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError):
         return None
-
-
-def waiting_time(pause: float, attempt: int, asked: float | None) -> float:
-    """Seconds until the next attempt: what the server asked for, else a doubling pause; with jitter and bounded."""
-    grown = min(LONGEST_WAIT, pause * 2.0**attempt)
-    if asked is None:
-        return random.uniform(0.5, 1.0) * grown
-    return min(LONGEST_WAIT, asked) + random.uniform(0.0, 0.2) * grown

@@ -13,6 +13,7 @@ from typing import Any
 from components.common.artifacts import Reference
 from components.common.errors import BadInput, ExpanseError
 from components.common.step import Outcome, Step, code_digest, default_store, find_step, run_step
+from components.common.store import files_of
 from components.common.tracking import StageRecord, spool
 
 RUN_FOLDER = "EXPANSE_RUN_FOLDER"
@@ -92,7 +93,9 @@ def _record(step: Step, outcome: Outcome | None, started: float) -> None:
     if not folder:
         return
     metadata = outcome.reference.metadata if outcome else {}
-    with suppress(OSError):  # a full disk must not undo finished work for the sake of its record
+    with suppress(
+        OSError, ExpanseError
+    ):  # a full disk or a slow store must not undo finished work for the sake of its record
         spool(
             StageRecord(
                 name=step.name,
@@ -133,13 +136,10 @@ def _tags(step: Step, outcome: Outcome | None) -> dict[str, str]:
 
 def _files(outcome: Outcome | None) -> list[str]:
     """Small files that a person wants to open from the tracking server."""
-    if outcome is None or not outcome.reference.uri.startswith("file:"):
+    if outcome is None:
         return []
-    from components.common.store import folder_of
-
-    folder = folder_of(outcome.reference.uri)
     names = ("report.html", "steps.json", "table.txt", "model_card.md", "results.json", "gate.json", "deployment.json")
-    return [str(folder / name) for name in names if (folder / name).is_file()]
+    return [str(path) for path in files_of(outcome.reference, names).values()]
 
 
 def _references(value: Any) -> Sequence[Reference]:

@@ -1,10 +1,10 @@
-"""Stores: where artifacts live. ``file://`` here; any other scheme implements the same five-line interface."""
+"""Stores: where artifacts live. ``file://`` here; any other scheme implements the same small interface."""
 
 import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,22 @@ class Store(Protocol):
     def produce(self, provenance: Provenance, produce: Produce) -> Reference:
         """Call ``produce`` with an empty folder and commit what it leaves there; find it if another attempt was first."""
 
+    def keep(self, group: str, name: str, folder: Path) -> None:
+        """Make a folder with a manifest outlive this machine: a checkpoint, a finished shard of an unfinished step.
+
+        ``group`` is ``<stage>-<key>/<what it belongs to>``; the commit of that stage and key forgets it. A store whose
+        scratch is durable has nothing to do.
+        """
+
+    def kept(self, group: str) -> list[str]:
+        """The names of what is kept whole in a group, sorted."""
+
+    def restore(self, group: str, name: str, folder: Path) -> bool:
+        """Make ``folder`` what was kept under this name, verified; False if it is not there or not whole."""
+
+    def forget(self, group: str, names: Collection[str] | None = None) -> None:
+        """Remove what is kept in a group: these names, or everything."""
+
 
 class LocalStore:
     """Artifacts under ``<root>/<stage>/<key>``, committed by one rename.
@@ -52,11 +68,7 @@ class LocalStore:
 
     def fetch(self, reference: Reference) -> Path:
         """See Store.fetch; the folder is the artifact's own, nothing is copied."""
-        folder = folder_of(reference.uri)
-        if not (folder / MANIFEST).is_file():
-            raise BadInput(f"{folder} holds no committed artifact; run the step that makes it again.")
-        verify(folder, reference.digest)
-        return folder
+        return fetch_local(reference) if _is_local(reference.uri) else open_store(reference.uri).fetch(reference)
 
     def produce(self, provenance: Provenance, produce: Produce) -> Reference:
         """See Store.produce; raises Transient when the disk is full or read-only."""
@@ -64,12 +76,12 @@ class LocalStore:
         attempts = self.root / ATTEMPTS / f"{provenance.stage}-{provenance.key}"
         output = attempts / f"output-{uuid.uuid4().hex[:8]}"
         try:
-            with _locked(attempts):
+            with locked(attempts):
                 return self.find(provenance.stage, provenance.key) or self._attempt(provenance, produce, output, final)
         except OSError as error:
             if error.errno not in STORAGE_ERRORS:
                 raise
-            raise storage_error(error, attempts, _size(output)) from error
+            raise storage_error(error, attempts, size_of(output)) from error
         finally:
             shutil.rmtree(output, ignore_errors=True)
 
@@ -85,6 +97,20 @@ class LocalStore:
         shutil.rmtree(scratch(output), ignore_errors=True)
         return read_manifest(final)
 
+    def keep(self, group: str, name: str, folder: Path) -> None:
+        """Nothing: the scratch lies beside the artifacts."""
+
+    def kept(self, group: str) -> list[str]:
+        """Nothing is kept."""
+        return []
+
+    def restore(self, group: str, name: str, folder: Path) -> bool:
+        """Nothing is kept."""
+        return False
+
+    def forget(self, group: str, names: Collection[str] | None = None) -> None:
+        """Nothing is kept."""
+
 
 def scratch(output: Path) -> Path:
     """A folder beside a stage's output that outlives a failed attempt: for checkpoints and finished shards."""
@@ -95,9 +121,47 @@ def scratch(output: Path) -> Path:
 
 def open_store(uri: str) -> Store:
     """The store at ``uri``; raises BadInput for a scheme that is not known."""
-    if urlsplit(uri).scheme == "file":
+    if uri.startswith("s3://"):
+        from components.common.s3_store import S3Store
+
+        return S3Store(uri)
+    if _is_local(uri):
         return LocalStore(folder_of(uri))
-    raise BadInput(f"The store {uri!r} has an unknown scheme; use file:///absolute/folder.")
+    raise BadInput(f"The store {uri!r} has an unknown scheme; use file:///absolute/folder or s3://bucket/prefix.")
+
+
+def fetch_local(reference: Reference) -> Path:
+    """The folder of an artifact on this machine, verified; raises BadInput when it is not there or damaged."""
+    folder = folder_of(reference.uri)
+    if not (folder / MANIFEST).is_file():
+        raise BadInput(f"{folder} holds no committed artifact; run the step that makes it again.")
+    verify(folder, reference.digest)
+    return folder
+
+
+def files_of(reference: Reference, names: Sequence[str]) -> dict[str, Path]:
+    """Those of the named small files that an artifact has, as files of this machine; nothing else of it is fetched."""
+    if _is_local(reference.uri):
+        folder = folder_of(reference.uri)
+        return {name: folder / name for name in names if (folder / name).is_file()}
+    from components.common.s3_store import S3Store
+
+    return S3Store(reference.uri).files(reference, names)
+
+
+def uri_of(folder: Path) -> str:
+    """The address by which other machines know a fetched artifact; that of the folder itself where it is its own."""
+    known = origin(folder)
+    return known.read_text(encoding="utf-8") if known.is_file() else folder.resolve().as_uri()
+
+
+def origin(copy: Path) -> Path:
+    """The file beside a fetched copy that holds the artifact's address."""
+    return copy.with_name(f"{copy.name}.uri")
+
+
+def _is_local(uri: str) -> bool:
+    return urlsplit(uri).scheme == "file"
 
 
 def folder_of(uri: str) -> Path:
@@ -109,7 +173,8 @@ def folder_of(uri: str) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` alone, waiting for others; the kernel lets go when the process dies."""
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
     try:
@@ -119,6 +184,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _size(folder: Path) -> int | None:
+def size_of(folder: Path) -> int | None:
+    """The bytes of all files below a folder, None if there are none."""
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
     return sum(sizes) or None

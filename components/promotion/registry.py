@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from components.common.artifacts import MANIFEST, Reference, read_manifest
 from components.common.canonical import file_digest
 from components.common.errors import BadInput, ExpanseError, Transient
 from components.common.mlflow_client import connect, one_line, plain, shown
+from components.common.store import uri_of
 from components.promotion.gate import GATE, read_results
 from components.promotion.lease import held
 
@@ -45,7 +46,7 @@ def register(
 
     Raises Transient when MLflow (``MLFLOW_TRACKING_URI``) cannot be reached, BadInput when it is not set.
     """
-    reference = read_manifest(model)
+    reference = replace(read_manifest(model), uri=uri_of(model))
     if reason := refusal(reference, gate, evaluation):
         registration = Registration(False, reason, name, alias, digest=reference.digest)
     else:

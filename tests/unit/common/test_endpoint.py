@@ -2,13 +2,13 @@ import json
 import socket
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from components.common.addresses import check_url
-from components.common.endpoint import LONGEST_WAIT, EndpointEngine, waiting_time
+from components.common.endpoint import EndpointEngine
 from components.common.errors import BadInput, Transient
 from components.common.sampling import Sample, SamplingSettings
 
@@ -174,14 +174,6 @@ def test_odd_replies_become_storable_text(endpoint):
     (first,), (second,) = engine(endpoint, concurrency=1).sample(["a", "b"], SamplingSettings())
     assert (first.text, first.finish_reason, first.tokens) == ("a?b", "length", 0)
     assert (second.text, second.finish_reason) == ("", "content_filter")
-
-
-def test_waits_grow_follow_the_server_and_have_a_bound():
-    assert 0.25 <= waiting_time(0.5, 0, None) <= 0.5
-    assert 1 <= waiting_time(0.5, 2, None) <= 2
-    assert 3 <= waiting_time(0.5, 0, 3.0) <= 3.2
-    assert all(waiting_time(0.5, 40, asked) <= 1.2 * LONGEST_WAIT for asked in (None, 1e9))
-    assert Counter(waiting_time(0.5, 3, None) for _ in range(20)).most_common(1)[0][1] == 1
 
 
 @pytest.mark.parametrize(
