@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from components.arbitrage.task import Config as Arbitrage
 from components.benchmarks.task import Config as Benchmarks
 from components.common.canonical import digest
+from components.common.endpoints import Endpoint
 from components.common.languages import LANGUAGES
 from components.deployment.task import Config as Deployment
 from components.dpo.task import Config as DPO
 from components.evaluation.task import Config as Evaluation
 from components.generation.task import Config as Generation
-from components.generation.task import Endpoint
 from components.merging.task import Config as Merging
 from components.miniature.task import Config as MiniatureBuild
 from components.preference.task import Config as Preference

@@ -5,31 +5,42 @@ import email.utils
 import json
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
 from components.common.addresses import check_url
+from components.common.canonical import digest
+from components.common.endpoints import Endpoint
 from components.common.errors import BadInput, Transient
 from components.common.hashing import stable_fraction
+from components.common.journal import Journal
+from components.common.pacing import Pace
 from components.common.retry import waiting_time
 from components.common.sampling import Sample, SamplingSettings
 
 #: Statuses that mean "not now" rather than "not like this".
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+TOO_MANY = 429
+#: A server may close the door to all requests for so many seconds at most.
+LONGEST_PAUSE = 600.0
 LONGEST_REPLY = 64_000_000
 TOO_LONG = ("context_length_exceeded", "maximum context length", "context length exceeded")
 TOO_LONG_PROMPT = Sample("", "too_long", 0)
+#: Bytes of text per token, for the expectation that a limit of tokens starts from; the endpoint's own count corrects it.
+BYTES_PER_TOKEN = 4
+
+Request = dict[str, Any]
 
 
 class _RetryError(Exception):
     """This attempt failed and another may not; ``wait`` is what the server asked for, in seconds."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, too_many: bool = False) -> None:
         super().__init__(reason)
-        self.wait = wait
+        self.wait, self.too_many = wait, too_many
 
 
 @dataclass(frozen=True)
@@ -47,22 +58,33 @@ class EndpointEngine:
     timeout: float = 600.0
     attempts: int = 7
     pause: float = 0.5
+    pace: Pace = field(default_factory=lambda: Pace(None, None))
 
-    def sample(self, prompts: Sequence[str], settings: SamplingSettings) -> list[list[Sample]]:
+    @classmethod
+    def of(cls, endpoint: Endpoint) -> "EndpointEngine":
+        """The engine for the endpoint of a recipe."""
+        pace = Pace(endpoint.requests_per_minute, endpoint.tokens_per_minute)
+        return cls(endpoint.url, endpoint.model, endpoint.api_key_variable, endpoint.concurrency, pace=pace)
+
+    def sample(
+        self, prompts: Sequence[str], settings: SamplingSettings, journal: Journal | None = None
+    ) -> list[list[Sample]]:
         """``settings.samples`` answers for each prompt as one user turn, in the order of the prompts.
 
-        A prompt that is too long for the endpoint's model gets the finish reason "too_long". ``tokens`` are as the
-        endpoint counts them, 0 where it does not. Raises BadInput for an address or a request that is refused, and
-        Transient when the endpoint stays away; either cancels the other requests at once.
+        Answers that the journal has are not asked for, and each new one is written there as it comes. A prompt that is too
+        long for the endpoint's model gets the finish reason "too_long". ``tokens`` are as the endpoint counts them, 0
+        where it does not. Raises BadInput for an address or a request that is refused, and Transient when the endpoint
+        stays away; either cancels the other requests at once.
         """
         check_url(self.url)
         drawn = settings.samples if settings.temperature else 1
-        requests = [self._request(prompt, number, settings) for prompt in prompts for number in range(drawn)]
-        answers = asyncio.run(self._ask_all(requests))
+        answers: list[Sample] = [TOO_LONG_PROMPT] * (len(prompts) * drawn)
+        requests = (self._request(prompt, number, settings) for prompt in prompts for number in range(drawn))
+        asyncio.run(self._ask_all(enumerate(requests), answers, journal or Journal()))
         copies = settings.samples // drawn
         return [answers[start : start + drawn] * copies for start in range(0, len(answers), drawn)]
 
-    def _request(self, prompt: str, number: int, settings: SamplingSettings) -> dict[str, Any]:
+    def _request(self, prompt: str, number: int, settings: SamplingSettings) -> Request:
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": prompt}],
@@ -72,18 +94,29 @@ class EndpointEngine:
             "seed": int(stable_fraction("endpoint", settings.seed, prompt, number) * (1 << 31)),
         }
 
-    async def _ask_all(self, requests: Sequence[dict[str, Any]]) -> list[Sample]:
-        gate = asyncio.Semaphore(self.concurrency)
+    async def _ask_all(self, requests: Iterator[tuple[int, Request]], answers: list[Sample], journal: Journal) -> None:
+        """Fill ``answers``; so many workers take one request after the other, so memory does not grow with their number."""
         limits = httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency)
         timeout = httpx.Timeout(self.timeout, connect=min(30.0, self.timeout))
         async with httpx.AsyncClient(headers=self._headers(), timeout=timeout, limits=limits) as client:
+            conversation = _Conversation(self, client)
+
+            async def work() -> None:
+                for index, request in requests:
+                    key = digest(request)[:32]
+                    answer = journal.find(key)
+                    if answer is None:
+                        answer = await conversation.ask(request)
+                        journal.add(key, answer)
+                    answers[index] = answer
+
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._ask(client, request, gate)) for request in requests]
+                    for _ in range(self.concurrency):
+                        group.create_task(work())
             except ExceptionGroup as errors:
                 refused = [error for error in errors.exceptions if isinstance(error, BadInput)]
                 raise (refused or errors.exceptions)[0] from None
-        return [task.result() for task in tasks]
 
     def _headers(self) -> dict[str, str]:
         if self.api_key_variable is None:
@@ -95,36 +128,71 @@ class EndpointEngine:
             )
         return {"Authorization": f"Bearer {key}"}
 
-    async def _ask(self, client: httpx.AsyncClient, request: dict[str, Any], gate: asyncio.Semaphore) -> Sample:
-        """One answer, after as many attempts as it takes."""
-        reason = ""
-        for attempt in range(self.attempts):
+
+class _Conversation:
+    """The requests of one engine over one client; ``_served`` counts the answers so far."""
+
+    def __init__(self, engine: EndpointEngine, client: httpx.AsyncClient) -> None:
+        self._engine, self._client = engine, client
+        self._door, self._served = asyncio.Lock(), 0
+
+    async def ask(self, request: Request) -> Sample:
+        """One answer, after as many attempts as it takes.
+
+        "Too many requests" counts as an attempt only where nobody was answered since the last: a busy endpoint is not away.
+        """
+        engine, failed, reason, served = self._engine, 0, "", self._served
+        while failed < engine.attempts:
+            expected = await self._admitted(request)
             try:
-                async with gate, asyncio.timeout(self.timeout):
-                    return await self._attempt(client, request)
+                async with asyncio.timeout(engine.timeout):
+                    answer = await self._attempt(request)
             except (_RetryError, httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
+                engine.pace.settle(expected, 0)
                 reason = str(error) or type(error).__name__
                 asked = error.wait if isinstance(error, _RetryError) else None
-            if attempt + 1 < self.attempts:
-                await asyncio.sleep(waiting_time(self.pause, attempt, asked))
+                busy = isinstance(error, _RetryError) and error.too_many and self._served > served
+                failed, served = failed + (not busy), self._served
+                if failed < engine.attempts:
+                    await self._rest(failed, asked)
+            else:
+                self._served += 1
+                engine.pace.settle(expected, (answer.prompt_tokens + answer.tokens) or expected)
+                return answer
         raise Transient(
-            f"{self.url} gave no answer in {self.attempts} attempts ({reason}); see that it runs, try again."
+            f"{engine.url} gave no answer in {engine.attempts} attempts ({reason}); see that it runs, try again."
         )
 
-    async def _attempt(self, client: httpx.AsyncClient, request: dict[str, Any]) -> Sample:
-        address = f"{self.url.rstrip('/')}/chat/completions"
-        async with client.stream("POST", address, json=request) as response:
+    async def _admitted(self, request: Request) -> float:
+        """Wait for the pace to let the request start; returns the tokens that it is expected to take."""
+        text = request["messages"][0]["content"]
+        expected = len(text.encode()) / BYTES_PER_TOKEN + request["max_tokens"]
+        async with self._door:
+            while wait := self._engine.pace.admit(expected):
+                await asyncio.sleep(wait)
+        return float(expected)
+
+    async def _rest(self, failed: int, asked: float | None) -> None:
+        if asked is not None:
+            self._engine.pace.pause(min(LONGEST_PAUSE, asked))
+        await asyncio.sleep(waiting_time(self._engine.pause, max(0, failed - 1), asked))
+
+    async def _attempt(self, request: Request) -> Sample:
+        url = self._engine.url
+        async with self._client.stream("POST", f"{url.rstrip('/')}/chat/completions", json=request) as response:
             body = await self._body(response)
-        if response.status_code == 200:
+        status = response.status_code
+        if status == 200:
             return _read(body)
-        if response.status_code in RETRIED:
-            raise _RetryError(f"status {response.status_code}", _retry_after(response.headers.get("Retry-After", "")))
+        if status in RETRIED:
+            asked = _retry_after(response.headers.get("Retry-After", ""))
+            raise _RetryError(f"status {status}", asked, status == TOO_MANY)
         message = " ".join(body[:500].decode("utf-8", "replace").split())
-        if response.status_code in (400, 413, 422) and any(sign in message.lower() for sign in TOO_LONG):
+        if status in (400, 413, 422) and any(sign in message.lower() for sign in TOO_LONG):
             return TOO_LONG_PROMPT
-        secret = client.headers.get("Authorization", "").removeprefix("Bearer ")
+        secret = self._client.headers.get("Authorization", "").removeprefix("Bearer ")
         message = message.replace(secret, "***") if secret else message
-        raise BadInput(f"{self.url} refused a request for {self.model} with status {response.status_code}: {message}")
+        raise BadInput(f"{url} refused a request for {self._engine.model} with status {status}: {message}")
 
     async def _body(self, response: httpx.Response) -> bytes:
         body = bytearray()
@@ -132,7 +200,7 @@ class EndpointEngine:
             body += chunk
             if len(body) > LONGEST_REPLY:
                 raise BadInput(
-                    f"{self.url} sent more than {LONGEST_REPLY:,} bytes in one answer; it is no chat endpoint."
+                    f"{self._engine.url} sent more than {LONGEST_REPLY:,} bytes in one answer; it is no chat endpoint."
                 )
         return bytes(body)
 
@@ -143,10 +211,11 @@ def _read(body: bytes) -> Sample:
         reply = json.loads(body)
         choice = reply["choices"][0]
         text: str = choice["message"].get("content") or ""
-        tokens = int((reply.get("usage") or {}).get("completion_tokens") or 0)
+        usage = reply.get("usage") or {}
+        read, written = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
         # A lone surrogate is valid JSON and cannot be stored.
         text = text.encode("utf-8", "replace").decode("utf-8")
-        return Sample(text, str(choice.get("finish_reason") or "stop"), tokens)
+        return Sample(text, str(choice.get("finish_reason") or "stop"), written, read)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise _RetryError(f"the body is no chat completion: {type(error).__name__}") from error
 

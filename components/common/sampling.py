@@ -36,12 +36,13 @@ class SamplingSettings(BaseModel):
 class Sample:
     """One answer. ``finish_reason`` is "stop", "length", or "too_long" for a prompt that fills the context.
 
-    ``tokens`` counts the written tokens, the end of turn included.
+    ``tokens`` counts the written tokens, the end of turn included; ``prompt_tokens`` those that an endpoint has read.
     """
 
     text: str
     finish_reason: str
     tokens: int
+    prompt_tokens: int = 0
 
 
 @dataclass

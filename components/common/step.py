@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from components.common.artifacts import Provenance, Reference, Scalar
 from components.common.canonical import canonical_json, digest, file_digest
 from components.common.errors import BadInput
+from components.common.identity import identity
 from components.common.inputs import Inputs, PassThrough
 from components.common.store import Produce, Store, open_store
 
@@ -111,7 +112,7 @@ def provenance_of(step: Step, config: BaseModel) -> Provenance:
     inputs = {name: [reference.digest for reference in group] for name, group in step.inputs.items() if group}
     outside = getattr(importlib.import_module(f"components.{step.stage}.task"), "outside", None)
     inputs |= outside(config) if outside else {}
-    return Provenance(step.stage, code_digest(step.stage), digest(config.model_dump(mode="json")), inputs)
+    return Provenance(step.stage, code_digest(step.stage), digest(identity(config)), inputs)
 
 
 def _work(step: Step, config: BaseModel, run: Callable[..., Any], store: Store) -> Produce:

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.common.inputs import Inputs, one, optional
+from components.common.journal import Journal
 from components.common.sampling import Sample, SamplingSettings, sample
 
 if TYPE_CHECKING:
     from components.generation.task import Config
 
-Engine = Callable[[Sequence[str], SamplingSettings], list[list[Sample]]]
+#: The answers to prompts, in their order; an endpoint keeps them in the journal as they come.
+Engine = Callable[[Sequence[str], SamplingSettings, Journal], list[list[Sample]]]
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,11 @@ def _local(folder: Path) -> Engine:
     from components.common.models import load_causal_lm
 
     model, tokenizer = load_causal_lm(folder)
-    return lambda prompts, settings: sample(model, tokenizer, prompts, settings)
+    return lambda prompts, settings, journal: sample(model, tokenizer, prompts, settings)
 
 
 def _endpoint(config: "Config") -> Engine:
     from components.common.endpoint import EndpointEngine
 
     assert config.endpoint is not None
-    endpoint = config.endpoint
-    return EndpointEngine(endpoint.url, endpoint.model, endpoint.api_key_variable, endpoint.concurrency).sample
+    return EndpointEngine.of(config.endpoint).sample

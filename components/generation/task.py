@@ -1,17 +1,20 @@
 """Sample completions of prompts from one teacher or from the policy."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.common.artifacts import Scalar
+from components.common.endpoints import Endpoint
 from components.common.errors import BadInput
 from components.common.inputs import Inputs, one, optional
+from components.common.journal import Usage
 from components.common.records import COMPLETION, PROMPT, Row, read_records, write_records
 from components.common.sampling import SamplingSettings
-from components.generation.shards import complete_all
+from components.generation.shards import Shard, complete_all
 
 __all__ = ["Config", "run"]
 
@@ -36,17 +39,6 @@ class ThroughEnglish(BaseModel):
         if "\0" not in asked or "\0" not in wanted:
             raise ValueError("answer must contain {prompt} and translate {text}")
         return self
-
-
-class Endpoint(BaseModel):
-    """An OpenAI-compatible endpoint and the model's name there; the key is read from an environment variable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    url: str = Field(pattern=r"^https?://")
-    model: str
-    api_key_variable: str | None = None
-    concurrency: int = Field(default=16, ge=1, le=1024)
 
 
 class Config(BaseModel):
@@ -84,20 +76,31 @@ class Config(BaseModel):
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     """Write completions.parquet: ``samples`` rows per prompt of the portion, in the order of the prompts.
 
-    Metrics: completions, tokens, cut. With a ``guard`` (an evaluation) that says its round regressed no completion is drawn:
+    Metrics: completions, tokens, cut; of an endpoint also prompt_tokens, completion_tokens and, where prices are given,
+    cost. With a ``guard`` (an evaluation) that says its round regressed no completion is drawn:
     the loop of rounds has stopped. Raises BadInput for a missing portion or model, Transient when an endpoint stays away.
     """
     stopped = _stopped(optional(inputs, "guard"))
-    rows: list[Row] = []
+    made = Shard([], Usage())
     if not stopped:
-        rows = complete_all(config, inputs, _prompts(one(inputs, "prompts"), config.portion), output)
+        made = complete_all(config, inputs, _prompts(one(inputs, "prompts"), config.portion), output)
+    rows = made.rows
     write_records(output / "completions.parquet", rows, COMPLETION)
     metrics: dict[str, Scalar] = {
         "completions": len(rows),
         "tokens": sum(row["tokens"] for row in rows),
         "cut": sum(row["finish_reason"] != "stop" for row in rows),
     }
-    return metrics | ({"stopped": stopped} if stopped else {})
+    return metrics | _spent(config, made.usage) | ({"stopped": stopped} if stopped else {})
+
+
+def _spent(config: Config, usage: Usage) -> dict[str, Scalar]:
+    """What an endpoint has counted, and the cost where the recipe gives prices; nothing for a model in process."""
+    if config.engine != "openai":
+        return {}
+    prices = config.endpoint
+    cost = usage.cost(prices.input_price, prices.output_price) if prices else None
+    return {**asdict(usage), **({} if cost is None else {"cost": cost})}
 
 
 def _prompts(folder: Path, portion: str) -> list[Row]:

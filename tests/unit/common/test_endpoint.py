@@ -1,84 +1,23 @@
-import json
-import socket
-import threading
 import time
-from collections import deque
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from components.common.addresses import check_url
 from components.common.endpoint import EndpointEngine
+from components.common.endpoints import Endpoint as Settings
 from components.common.errors import BadInput, Transient
+from components.common.journal import Journal, Usage
 from components.common.sampling import Sample, SamplingSettings
+from tests.chat_endpoint import DONE, Endpoint
 
 SETTINGS = SamplingSettings(samples=2, temperature=0.7, max_new_tokens=16)
-DONE = object()
-
-
-class Endpoint:
-    """A chat endpoint that answers ``<prompt>!`` after the failures that were put on its cue."""
-
-    def __init__(self):
-        self.cue = deque()
-        self.requests, self.headers = [], []
-        self.running = self.most = 0
-        self.delay = 0.0
-        self.lock = threading.Lock()
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *arguments):
-                pass
-
-            def do_POST(self):
-                endpoint.answer(self)
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # clients that leave early are part of the tests
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, handler):
-        request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        with self.lock:
-            self.requests.append(request)
-            self.headers.append((handler.path, handler.headers.get("Authorization")))
-            self.running += 1
-            self.most = max(self.most, self.running)
-            step = self.cue.popleft() if self.cue else DONE
-        time.sleep(self.delay)
-        with self.lock:
-            self.running -= 1
-        if step == "reset":
-            handler.close_connection = True
-            handler.connection.shutdown(socket.SHUT_RDWR)
-            return
-        if step == "slow":
-            time.sleep(1.5)
-        status, body, extra = step if isinstance(step, tuple) else (200, self.good(request), {})
-        handler.send_response(status)
-        for name, value in extra.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    def good(self, request):
-        text = request["messages"][0]["content"] + "!"
-        choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-        return json.dumps({"choices": [choice], "usage": {"completion_tokens": 3}}).encode()
 
 
 @pytest.fixture
 def endpoint():
     made = Endpoint()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 def engine(endpoint, **fields):
@@ -91,7 +30,7 @@ def test_answers_come_in_the_order_of_the_prompts_and_concurrency_is_bounded(end
     endpoint.delay = 0.01
     prompts = [f"prompt {number}" for number in range(20)]
     answers = engine(endpoint).sample(prompts, SETTINGS)
-    assert answers == [[Sample(f"{prompt}!", "stop", 3)] * 2 for prompt in prompts]
+    assert answers == [[Sample(f"{prompt}!", "stop", 3, 2)] * 2 for prompt in prompts]
     assert 2 <= endpoint.most <= 4
     assert {path for path, _ in endpoint.headers} == {"/v1/chat/completions"}
 
@@ -106,7 +45,7 @@ def test_every_answer_has_its_own_seed_that_does_not_depend_on_the_others(endpoi
 
 
 def test_greedy_answers_are_asked_for_once(endpoint):
-    assert engine(endpoint).sample(["a"], SamplingSettings(samples=3)) == [[Sample("a!", "stop", 3)] * 3]
+    assert engine(endpoint).sample(["a"], SamplingSettings(samples=3)) == [[Sample("a!", "stop", 3, 2)] * 3]
     assert len(endpoint.requests) == 1
 
 
@@ -117,7 +56,7 @@ def test_greedy_answers_are_asked_for_once(endpoint):
 )  # fmt: skip
 def test_what_may_pass_is_tried_again(endpoint, failure):
     endpoint.cue.extend([failure, failure])
-    assert engine(endpoint).sample(["a"], SamplingSettings()) == [[Sample("a!", "stop", 3)]]
+    assert engine(endpoint).sample(["a"], SamplingSettings()) == [[Sample("a!", "stop", 3, 2)]]
     assert len(endpoint.requests) == 3
 
 
@@ -164,7 +103,7 @@ def test_a_prompt_beyond_the_context_is_an_outcome_of_its_own(endpoint):
     body = b'{"error": {"message": "too long", "code": "context_length_exceeded"}}'
     endpoint.cue.append((400, body, {}))
     answers = engine(endpoint, concurrency=1).sample(["a", "b"], SamplingSettings())
-    assert answers == [[Sample("", "too_long", 0)], [Sample("b!", "stop", 3)]]
+    assert answers == [[Sample("", "too_long", 0)], [Sample("b!", "stop", 3, 2)]]
 
 
 def test_odd_replies_become_storable_text(endpoint):
@@ -174,6 +113,54 @@ def test_odd_replies_become_storable_text(endpoint):
     (first,), (second,) = engine(endpoint, concurrency=1).sample(["a", "b"], SamplingSettings())
     assert (first.text, first.finish_reason, first.tokens) == ("a?b", "length", 0)
     assert (second.text, second.finish_reason) == ("", "content_filter")
+
+
+def test_too_many_requests_while_others_are_served_is_no_failed_attempt(endpoint):
+    endpoint.cue.extend([(429, b"", {"Retry-After": "0"}), DONE] * 12)
+    answers = engine(endpoint, attempts=4, concurrency=2).sample([str(n) for n in range(12)], SamplingSettings())
+    assert [each.text for (each,) in answers] == [f"{n}!" for n in range(12)]
+
+
+def test_a_server_that_asks_for_a_pause_is_left_alone_by_everybody(endpoint):
+    endpoint.cue.append((429, b"", {"Retry-After": "1"}))
+    engine(endpoint, concurrency=1).sample(["a", "b", "c"], SamplingSettings())
+    assert endpoint.times[1] - endpoint.times[0] >= 1.0
+    assert len(endpoint.requests) == 4
+
+
+def test_the_limit_of_requests_per_minute_is_kept(endpoint):
+    limited = EndpointEngine.of(Settings(url=endpoint.url, model="m", requests_per_minute=600))
+    limited.sample([str(n) for n in range(15)], SamplingSettings())
+    assert endpoint.times[-1] - endpoint.times[0] >= (15 - 1 - 600 / 60) / 10
+
+
+def test_answers_in_the_journal_are_not_asked_for_again(endpoint, tmp_path):
+    endpoint.cue.extend([DONE, DONE, (403, b"", {})])
+    with pytest.raises(BadInput), Journal(tmp_path / "journal") as first:
+        engine(endpoint, concurrency=1).sample(list("abcd"), SETTINGS, first)
+    endpoint.requests.clear()
+    with Journal(tmp_path / "journal") as second:
+        answers = engine(endpoint).sample(list("abcd"), SETTINGS, second)
+    assert [each.text for samples in answers for each in samples] == ["a!", "a!", "b!", "b!", "c!", "c!", "d!", "d!"]
+    assert len(endpoint.requests) == 6
+    assert second.usage == Usage(8 * 2, 8 * 3)
+    endpoint.requests.clear()
+    with Journal(tmp_path / "journal") as third:
+        engine(endpoint).sample(list("ab"), SETTINGS.model_copy(update={"temperature": 0.5}), third)
+    assert len(endpoint.requests) == 4
+
+
+def test_memory_does_not_grow_with_the_number_of_requests(endpoint):
+    waiting = []
+    original = engine(endpoint)._request
+
+    class Counting(EndpointEngine):
+        def _request(self, prompt, number, settings):
+            waiting.append(len(endpoint.requests))
+            return original(prompt, number, settings)
+
+    Counting(endpoint.url, "m", concurrency=2).sample([str(n) for n in range(30)], SamplingSettings())
+    assert all(made - asked <= 2 for made, asked in enumerate(waiting))
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_through_english_translates_each_whole_answer_and_leaves_english_out(mod
     def fake(text, reason="stop"):
         return shards.Sample(text, reason, 3)
 
-    def answer(asked, settings):
+    def answer(asked, settings, journal):
         calls.append((list(asked), settings))
         if settings.temperature:
             return [[fake(f"{prompt} A"), fake("cut", "length")] for prompt in asked]
@@ -203,7 +203,7 @@ def test_the_configuration_is_checked(fields):
 def test_an_endpoint_writes_the_same_table(prompts, output, monkeypatch):
     from components.common.endpoint import EndpointEngine
 
-    def sample(self, prompts, settings):
+    def sample(self, prompts, settings, journal):
         assert (self.url, self.model, self.api_key_variable, self.concurrency) == ("http://h/v1", "m", "KEY", 3)
         return [[shards.Sample(f"{prompt}{n}", "stop", 1) for n in range(settings.samples)] for prompt in prompts]
 
