@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 import trl.trainer.utils
+from safetensors import safe_open
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     PreTrainedModel,
     PrinterCallback,
@@ -26,6 +28,8 @@ from components.common.artifacts import MANIFEST
 from components.common.checkpoints import PREFIX, latest_checkpoint, seal
 from components.common.errors import BadInput, Transient
 from components.common.model_files import INDEX, check_model_folder
+from components.common.processes import world_size
+from components.common.sharding import ShardedTrainer, all_finite, sharding, whole_weights
 from components.common.training import Plan, TrainingConfig
 
 EXPLOSION = 3.0
@@ -33,7 +37,7 @@ NOT_COPIED = frozenset({MANIFEST, INDEX, ".gitattributes", "README.md"})
 Logs = list[dict[str, float]]
 
 
-class LeanTrainer:
+class LeanTrainer(ShardedTrainer):
     """Mixed in before a TRL trainer: no report to its authors, no model card beside every checkpoint."""
 
     def _send_telemetry(self) -> None:
@@ -43,15 +47,29 @@ class LeanTrainer:
         """The pipeline writes its own model card, once, for the model that is released."""
 
 
-def load_trainable(folder: Path) -> tuple[PreTrainedModel, torch.dtype]:
-    """A checked causal language model with float32 weights on the CPU, and the dtype that its folder stores."""
+def load_trainable(folder: Path, mixed: bool = False) -> tuple[PreTrainedModel, torch.dtype]:
+    """A checked causal language model with float32 weights, and the dtype that its folder stores.
+
+    One process has all of it on the CPU; each of several has its shards on its own device, to compute in bfloat16 if
+    ``mixed``.
+    """
     check_model_folder(folder)
     disable_progress_bar()
     # TRL projects only the labelled positions on a GPU but every position on a CPU, where that is two thirds of a step.
     trl.trainer.utils._use_triton = lambda device: True
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
-    stored = model.dtype
-    return model.float(), stored
+    options = {"local_files_only": True, "distributed_config": sharding(mixed)}
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+    return model, _stored_dtype(folder)
+
+
+def _stored_dtype(folder: Path) -> torch.dtype:
+    """What the configuration says, else the precision of the first floating-point tensor."""
+    declared = AutoConfig.from_pretrained(folder, local_files_only=True).dtype
+    if declared is not None:
+        return declared
+    with safe_open(min(folder.glob("*.safetensors")), framework="pt") as weights:
+        tensors = (weights.get_slice(name)[:1] for name in weights.keys())  # noqa: SIM118
+        return next(tensor.dtype for tensor in tensors if tensor.is_floating_point())
 
 
 def trainer_arguments(config: TrainingConfig, plan: Plan, folder: Path) -> dict[str, Any]:
@@ -73,6 +91,7 @@ def trainer_arguments(config: TrainingConfig, plan: Plan, folder: Path) -> dict[
         "max_length": None,
         "seed": config.seed,
         "bf16": config.dtype == "bfloat16",
+        "use_cpu": world_size() > 1 and not torch.cuda.is_available(),  # only then it sees the processes without a GPU
         "activation_checkpointing": config.gradient_checkpointing,
         "remove_unused_columns": False,
         "ddp_find_unused_parameters": False,
@@ -101,7 +120,7 @@ def train(trainer: Trainer, folder: Path, limit: float) -> Logs:
         print(f"resuming from {resumed.name}", flush=True)
     with exhaustion_explained(folder):
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
-    if not all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters()):
+    if not all_finite(trainer.model):
         raise _diverged(trainer.args.learning_rate, f"weights are not finite after step {trainer.state.global_step}")
     return [log for log in trainer.state.log_history if "loss" in log]
 
@@ -146,9 +165,14 @@ class Seal(TrainerCallback):  # type: ignore[misc]
             seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
 
 
-def full_weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    """The whole state of the model by name, gathered if it is sharded; every process must call it."""
-    weights: dict[str, torch.Tensor] = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+def full_weights(trainer: Trainer, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:
+    """The whole state of the model by name, on process 0 only if it is sharded; every process must call it.
+
+    ``dtype`` converts what has to be gathered anyway, so that process 0 holds less of it.
+    """
+    if world_size() > 1:
+        return whole_weights(trainer.model, dtype)
+    weights: dict[str, torch.Tensor] = trainer.model.state_dict()
     return weights
 
 
@@ -158,7 +182,8 @@ def save_model(
     """Write ``weights`` as ``dtype`` into ``output``, with every other file of the model folder ``source``."""
     if not trainer.is_world_process_zero():
         return
-    model = trainer.accelerator.unwrap_model(trainer.model)
+    model = trainer.model
+    model.config.distributed_config = None  # or save_pretrained would gather the shards again, from one process alone
     own = {name: tensor for name, tensor in weights.items() if name not in model.all_tied_weights_keys}
     stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in own.items()}
     with exhaustion_explained(output):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import trl.trainer.dpo_trainer
 from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel
@@ -14,6 +15,7 @@ from components.common.artifacts import Scalar
 from components.common.checkpoints import checkpoint_folder, run_identity
 from components.common.errors import BadInput
 from components.common.models import load_tokenizer
+from components.common.sharding import free_gathered
 from components.common.training import Encoded, mean, plan_steps, tail, training_order
 from components.common.training_loop import (
     LeanTrainer,
@@ -43,8 +45,10 @@ class Trainer(LeanTrainer, DPOTrainer):  # type: ignore[misc]
         first = {row["pair"]: row for row in rows}
         pairs = sorted(first, key=lambda pair: (-_length(first[pair]), pair))
         batches = [pairs[start : start + batch_size] for start in range(0, len(pairs), batch_size)]
+        batches += batches[-1:] * (-len(batches) % self.args.world_size)  # sharded, each pass needs every process
         mine = batches[self.args.process_index :: self.args.world_size]
         found = dict(gather_object([item for batch in mine for item in self._references(batch, first)]))
+        free_gathered(self.model)
         chosen, rejected = zip(*(found[row["pair"]] for row in rows), strict=True)
         return dataset.add_column("ref_chosen_logps", list(chosen)).add_column("ref_rejected_logps", list(rejected))
 
@@ -61,14 +65,14 @@ def optimize(config: Config, model: Path, pairs: Path, encoded: Encoded, output:
     """Train and save; returns the headline metrics."""
     plan = plan_steps(config, len(encoded.rows))
     folder = checkpoint_folder(output, run_identity(config.model_dump(mode="json"), [model, pairs]))
-    policy, dtype = load_trainable(model)
+    policy, dtype = load_trainable(model, mixed=config.dtype == "bfloat16")
     order = training_order(encoded.lengths, plan, config.seed)
     rows = [{**encoded.rows[index], "pair": index} for index in order]
     arguments = trainer_arguments(config, plan, folder) | {"beta": config.beta, "loss_type": [config.loss]}
     trainer = build_trainer(policy, load_tokenizer(model), rows, arguments)
     logs = train(trainer, folder, limit=EXPLODED)
     _refuse_stuck(config, [log["loss"] for log in logs])
-    save_model(trainer, full_weights(trainer), dtype, model, output)
+    save_model(trainer, full_weights(trainer, dtype), dtype, model, output)
     return {"steps": plan.steps, **_metrics(config, logs), "length_ratio": _length_ratio(encoded)}
 
 
@@ -79,6 +83,9 @@ def build_trainer(
 
     ``pair`` numbers the distinct pairs; the reference is ``model`` as it is now.
     """
+    trl.trainer.dpo_trainer.hash_module = lambda module: (
+        ""
+    )  # it names a cache that we do not keep, and cannot hash shards
     return Trainer(
         model=model,
         args=DPOConfig(**arguments, precompute_ref_log_probs=True),

@@ -40,10 +40,15 @@ class Snapshots(TrainerCallback):  # type: ignore[misc]
                 os.fsync(file)
             temporary.rename(path)
 
-    def average(self) -> dict[str, torch.Tensor]:
-        """The mean of the snapshots and the present weights, in float32, tensor by tensor."""
+    def average(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """The mean of the snapshots and the present weights, in float32, tensor by tensor.
+
+        Without snapshots it is the present weights; those of a sharded model come as ``dtype``.
+        """
+        if not self.files:
+            return full_weights(self.trainer, dtype)
         weights = full_weights(self.trainer)
-        if not self.files or not self.trainer.is_world_process_zero():
+        if not self.trainer.is_world_process_zero():
             return weights
         total = {name: tensor.float().cpu() for name, tensor in weights.items()}
         for path in self.files.values():

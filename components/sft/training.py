@@ -26,13 +26,13 @@ def fine_tune(config: Config, model: Path, examples: Path, encoded: Encoded, out
     """Train, average, save; returns the headline metrics. The loss is the mean over answer tokens, in nats."""
     plan = plan_steps(config, len(encoded.rows))
     folder = checkpoint_folder(output, run_identity(config.model_dump(mode="json"), [model, examples]))
-    policy, dtype = load_trainable(model)
+    policy, dtype = load_trainable(model, mixed=config.dtype == "bfloat16")
     rows = [encoded.rows[index] for index in training_order(encoded.lengths, plan, config.seed)]
     trainer = build_trainer(policy, load_tokenizer(model), rows, trainer_arguments(config, plan, folder))
     snapshots = Snapshots(trainer, folder, plan.steps, config.average_checkpoints, config.snapshot_steps)
     trainer.add_callback(snapshots)
     logs = train(trainer, folder, limit=2 * math.log(policy.config.vocab_size))
-    save_model(trainer, snapshots.average(), dtype, model, output)
+    save_model(trainer, snapshots.average(dtype), dtype, model, output)
     return {
         "steps": plan.steps,
         "tokens": sum(label != IGNORED for row in rows for label in row["labels"]),

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 TRAINJOB = "EXPANSE_TRAINJOB"
 RUN = "EXPANSE_RUN"
+#: The environment of the job's pods: the step as JSON or the file with it, the digest of its stage's code, and where the
+#: last words of a pod go.
+STEP, STEP_FILE, CODE, TERMINATION_LOG = "EXPANSE_STEP", "EXPANSE_STEP_FILE", "EXPANSE_CODE", "EXPANSE_TERMINATION_LOG"
 Quantity = r"^\d+(Ki|Mi|Gi|Ti)$"
 
 
