@@ -1,6 +1,7 @@
 """How the ranks of a distributed step share one store: one looks, one a node fetches, one commits."""
 
 import shutil
+from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,22 @@ class _Together:
     def fetch(self, reference: Reference) -> Path:
         """See Store.fetch; every rank must call it."""
         return Path(self.talk.on_node(str(self.store.fetch(reference)) if local_rank() == 0 else None))
+
+    def keep(self, group: str, name: str, folder: Path) -> None:
+        """See Store.keep."""
+        self.store.keep(group, name, folder)
+
+    def kept(self, group: str) -> list[str]:
+        """See Store.kept."""
+        return self.store.kept(group)
+
+    def restore(self, group: str, name: str, folder: Path) -> bool:
+        """See Store.restore."""
+        return self.store.restore(group, name, folder)
+
+    def forget(self, group: str, names: Collection[str] | None = None) -> None:
+        """See Store.forget."""
+        self.store.forget(group, names)
 
 
 class Leader(_Together):
