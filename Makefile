@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check format lock bench cluster-test
+.PHONY: run test check format lock bench cluster-test images image-test image-tools
 
 run: $(READY)
 	$(BIN)/python -m pipelines.cli run
@@ -28,6 +28,18 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+# Needs buildah, podman or docker; see docs/images.md for ROLES, REGISTRY, BASE, PUSH=1 and BUILD_FLAGS.
+images: $(READY)
+	$(BIN)/python -m images.build $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(BASE),--base $(BASE)) $(if $(PUSH),--push) $(ROLES)
+
+# The images for real: built on a Debian base made here, and run as a cluster would run them. Minutes.
+image-test: $(READY) image-tools
+	$(BIN)/python -m pytest -s tests/images
+
+# What image-test needs, where it can be installed; elsewhere the tests say what is missing.
+image-tools:
+	images/install-tools
+
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
@@ -39,4 +51,5 @@ lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --editable '.[dev]' setuptools
 	.venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//' > requirements.lock
+	.venv-lock/bin/python -m images.lock
 	rm -rf .venv-lock

@@ -1,6 +1,7 @@
 """``expanse compile``: a recipe's graph as a file for Kubeflow Pipelines."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from pipelines.commands import add_recipe_options
@@ -17,7 +18,11 @@ def configure(command: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> None:
     """Compile and say where the file lies."""
     from pipelines.compiling import compile_recipe
+    from pipelines.images import stale_images
     from pipelines.loading import load_recipe
 
     compile_recipe(load_recipe(options.recipe, options.set), options.output)
+    stale = stale_images()
+    if stale:
+        print(f"expanse: {stale}", file=sys.stderr)
     print(f"{options.output}: upload it to Kubeflow Pipelines, or run it with `expanse submit`.")

@@ -1,0 +1,1 @@
+"""How the container images are made: their locked requirements, and the build."""
