@@ -19,7 +19,7 @@ def main(folder: Path, until: str) -> None:
     sys.executable = tasks.command()  # kfp.local 2.17 pastes it into a shell command
     recipe = Recipe.model_validate_json((folder / "recipe.json").read_text(encoding="utf-8"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"), raise_on_error=True)
-    build(recipe, lambda task, machine: None, until)()
+    build(recipe, lambda *_: None, until)()
 
 
 def _end_with_parent() -> None:

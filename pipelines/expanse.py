@@ -43,7 +43,7 @@ def count_steps(recipe: Recipe, until: str = "release") -> int:
     """How many tasks the recipe's graph has."""
     count = 0
 
-    def dress(task: dsl.PipelineTask, machine: Machine) -> None:
+    def dress(task: dsl.PipelineTask, machine: Machine, shell: str) -> None:
         nonlocal count
         count += 1
 

@@ -2,7 +2,8 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from kfp import dsl
@@ -15,7 +16,8 @@ from pipelines.resources import Machine
 
 #: An output of a task, or an input of a chapter, while the chapter is built.
 Channel = Any
-Dress = Callable[[dsl.PipelineTask, Machine], None]
+#: Gets the task, its machine, and the name of its shell.
+Dress = Callable[[dsl.PipelineTask, Machine, str], None]
 Body = Callable[..., Mapping[str, Channel]]
 
 
@@ -47,15 +49,21 @@ class Graph:
 
     def step(self, shell: Any, name: str, config: BaseModel, machine: Machine, **inputs: Channel | None) -> Channel:
         """One task called ``name``; returns its single output. Its seed is the recipe's plus its own."""
+        return self.task(shell, name, config, machine, **inputs).output
+
+    def task(
+        self, shell: Any, name: str, config: BaseModel, machine: Machine, **inputs: Channel | None
+    ) -> dsl.PipelineTask:
+        """One task called ``name``, for a step with several outputs."""
         if "seed" in type(config).model_fields:
             config = config.model_copy(update={"seed": self.recipe.seed + config.seed})  # type: ignore[attr-defined]
         stage = shell.python_func.__module__.split(".")[1]
         configuration = canonical_json(config.model_dump(mode="json"))
         given = {key: value for key, value in inputs.items() if value is not None}
-        task = shell(name=name, code=code_digest(stage), configuration=configuration, **given)
+        task = _named(shell, name)(name=name, code=code_digest(stage), configuration=configuration, **given)
         task.set_display_name(name)
-        self.dress(task, machine)
-        return task.output
+        self.dress(task, machine, shell.name)
+        return task
 
     def chapter(
         self, name: str, inputs: Mapping[str, Output], outputs: Mapping[str, type], body: Body
@@ -91,6 +99,14 @@ class Graph:
         for chapter in self.chapters:
             given = {key: tasks[output.chapter].outputs[output.name] for key, output in chapter.inputs.items()}
             tasks[chapter.name] = chapter.pipeline(recipe=label, **given).set_display_name(chapter.name)
+
+
+def _named(shell: Any, name: str) -> Any:
+    """The shell under a step's name. kfp 2.17 numbers components of one name, and where nested pipelines meet it can give
+    two of them the same executor: one would get the other's machine."""
+    component = copy(shell)
+    component.component_spec = replace(shell.component_spec, name=name)
+    return component
 
 
 def slots(prefix: str, channels: list[Channel]) -> dict[str, Channel]:

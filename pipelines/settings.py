@@ -10,7 +10,11 @@ from pipelines.resources import Bytes, LabelKey, LabelValue, ObjectName
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Folder = Annotated[str, StringConstraints(pattern=r"^(/[\w.-]*[\w-][\w.-]*)+$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?$")]
+
+#: Where steps find their scratch disk.
+SCRATCH_FOLDER = "/scratch"
 
 
 class Section(BaseModel):
@@ -20,17 +24,25 @@ class Section(BaseModel):
 
 
 class SecretKey(Section):
-    """Where a secret environment variable comes from: a key of a Secret in the run's namespace."""
+    """Where a secret environment variable comes from: a key of a Secret in the run's namespace.
+
+    A pod does not start without it, unless it is ``optional``.
+    """
 
     secret: ObjectName
     key: Key
+    optional: bool = False
 
 
 class ConfigMapKey(Section):
-    """Where an environment variable comes from: a key of a ConfigMap in the run's namespace."""
+    """Where an environment variable comes from: a key of a ConfigMap in the run's namespace.
+
+    A pod does not start without it, unless it is ``optional``.
+    """
 
     config_map: ObjectName
     key: Key
+    optional: bool = False
 
 
 class Scratch(Section):
@@ -61,6 +73,13 @@ class TokenPrice(Section):
 
     prompt: Price
     completion: Price
+
+
+class Data(Section):
+    """A claim with the team's own files, mounted at ``folder`` of the steps that read prompts and model folders."""
+
+    claim: ObjectName
+    folder: Folder = "/data"
 
 
 class Prices(Section):
@@ -96,12 +115,22 @@ class Platform(Section):
     queue: ObjectName | None = None
     labels: dict[LabelKey, LabelValue] = {}
     scratch: Scratch = Scratch()
+    data: Data | None = None
     shared_memory: Bytes = "8Gi"
     user: int = Field(default=65532, ge=1, le=2**31 - 1)
     training_runtime: ObjectName = "expanse-torch"
     serving_runtime: ObjectName = "expanse-vllm"
     images: dict[Role, Image] = {}
     prices: Prices = Prices()
+
+    @model_validator(mode="after")
+    def _shared_store(self) -> "Platform":
+        on_disk = (self.store or "").startswith("file://")
+        if on_disk and not (self.scratch.kind == "pvc" and str(self.store).startswith(f"file://{SCRATCH_FOLDER}/")):
+            raise ValueError(
+                f"pods share no disk: give store an s3:// address, or scratch a claim and store file://{SCRATCH_FOLDER}/..."
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> "Platform":

@@ -12,6 +12,7 @@ from typing import Any
 
 from components.common.artifacts import Reference
 from components.common.errors import BadInput, ExpanseError
+from components.common.showing import describe, show_pages
 from components.common.step import Outcome, Step, code_digest, default_store, find_step, run_step
 from components.common.store import files_of
 from components.common.tracking import StageRecord, spool
@@ -20,22 +21,32 @@ RUN_FOLDER = "EXPANSE_RUN_FOLDER"
 WORKER = "EXPANSE_WORKER"
 
 
-def execute(stage: str, name: str, code: str, configuration: str, inputs: Mapping[str, Any], output: Any) -> None:
+def execute(
+    stage: str,
+    name: str,
+    code: str,
+    configuration: str,
+    inputs: Mapping[str, Any],
+    output: Any,
+    pages: Mapping[str, Any] | None = None,
+) -> None:
     """The body of every KFP shell.
 
     ``code`` is the digest of the stage's source when the pipeline was compiled: it makes KFP's cache key see our code, and
     an image with other code is refused. ``inputs`` maps names to KFP artifacts, lists of them, or None; each artifact holds
-    a reference file. ``output`` receives the new reference, with its digest, size and headline metrics as metadata. Exits
-    with the code of the error.
+    a reference file. ``output`` receives the new reference, with its digest, size and headline metrics as metadata;
+    ``pages`` are outputs that receive a file of the new artifact itself. Exits with the code of the error.
     """
     try:
         step = Step(name, stage, configuration, {key: _references(value) for key, value in inputs.items()})
-        outcome = perform(step, code)
+        reference = perform(step, code).reference
+        about = describe(name, reference)
+        if pages:
+            show_pages(default_store(), reference, pages, about)
     except ExpanseError as error:
         raise SystemExit(_say(error)) from None
-    outcome.reference.save(Path(output.path))
-    output.metadata.update({"digest": outcome.reference.digest, "bytes": outcome.reference.size})
-    output.metadata.update(outcome.reference.metadata)
+    reference.save(Path(output.path))
+    output.metadata.update(about)
 
 
 def perform(step: Step, code: str) -> Outcome:

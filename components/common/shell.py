@@ -1,7 +1,8 @@
-"""What every KFP shell has in common: the image it runs in, and nothing installed at start."""
+"""What every KFP shell has in common: nothing is installed at start, and the image is chosen when the graph is built.
 
-import os
+``base_image`` is a placeholder that KFP asks for: pipelines/platform.py gives every task the image of its role.
+"""
+
 from typing import Any
 
-IMAGE = os.environ.get("EXPANSE_IMAGE", "ghcr.io/expanse-platform/expanse-python:0.1.0")
-SHELL: dict[str, Any] = {"base_image": IMAGE, "packages_to_install": [], "install_kfp_package": False}
+SHELL: dict[str, Any] = {"base_image": "python:3.11-slim", "packages_to_install": [], "install_kfp_package": False}

@@ -7,7 +7,8 @@ from components.common.shell import SHELL
 
 @dsl.component(**SHELL)
 def reporting(
-    name: str, code: str, configuration: str, arbitrage: dsl.Input[dsl.Dataset], report: dsl.Output[dsl.HTML],
+    name: str, code: str, configuration: str, arbitrage: dsl.Input[dsl.Dataset],
+    report: dsl.Output[dsl.Artifact], page: dsl.Output[dsl.HTML], card: dsl.Output[dsl.Markdown],
     step_1: dsl.Input[dsl.Metrics], step_2: dsl.Input[dsl.Metrics] | None = None,
     step_3: dsl.Input[dsl.Metrics] | None = None, step_4: dsl.Input[dsl.Metrics] | None = None,
     step_5: dsl.Input[dsl.Metrics] | None = None, step_6: dsl.Input[dsl.Metrics] | None = None,
@@ -20,11 +21,12 @@ def reporting(
     drift_3: dsl.Input[dsl.Dataset] | None = None, drift_4: dsl.Input[dsl.Dataset] | None = None,
     drift_5: dsl.Input[dsl.Dataset] | None = None, gate: dsl.Input[dsl.Metrics] | None = None,
 ) -> None:  # fmt: skip
-    """Write the report, the table and the model card of a run."""
+    """Write the report and the model card of a run: ``report`` refers to them, ``page`` and ``card`` are what the UI shows."""
     from components.common.execution import execute
 
-    steps = [step_1, step_2, step_3, step_4, step_5, step_6, step_7, step_8]
-    steps += [step_9, step_10, step_11, step_12, step_13, step_14, step_15, step_16]
+    steps = [step_1, step_2, step_3, step_4, step_5, step_6, step_7, step_8, step_9, step_10, step_11, step_12]
+    steps += [step_13, step_14, step_15, step_16]
     drift = [drift_1, drift_2, drift_3, drift_4, drift_5]
     inputs = {"evaluations": steps, "arbitrage": arbitrage, "drift": drift, "gate": gate}
-    execute("reporting", name, code, configuration, inputs, report)
+    pages = {"report.html": page, "model_card.md": card}
+    execute("reporting", name, code, configuration, inputs, report, pages)

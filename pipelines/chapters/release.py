@@ -17,7 +17,7 @@ def write(graph: Graph, story: Story) -> None:
     results = {f"results_{identifier(name)}": result for name, result in story.results.items()}
     drift = {f"samples_{number}": samples for number, samples in enumerate(story.drift, 1)}
     inputs = {"model": story.made["policy"], "examples": story.made["examples"], **results, **drift}
-    outputs: dict[str, type] = {"report": dsl.HTML, "endpoint": dsl.Artifact}
+    outputs: dict[str, type] = {"report": dsl.HTML, "card": dsl.Markdown, "endpoint": dsl.Artifact}
 
     def body(model: Channel, examples: Channel, **made: Channel) -> Mapping[str, Channel]:
         """The gate, the report, the registry and the endpoint."""
@@ -35,13 +35,13 @@ def write(graph: Graph, story: Story) -> None:
             license=recipe.base.license,
             base=recipe.base.source,
         )
-        report = graph.step(reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples)
+        told = graph.task(reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples)
         version = graph.step(
             register, "register", recipe.registry, machine, model=model, gate=decision, evaluation=final
         )
         served = graph.step(
             deployment, "deploy", recipe.deployment, recipe.resources.sampling, model=model, registration=version
         )
-        return {"report": report, "endpoint": served}
+        return {"report": told.outputs["page"], "card": told.outputs["card"], "endpoint": served}
 
     story.made |= graph.chapter("release", inputs, outputs, body)
