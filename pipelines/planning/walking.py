@@ -38,7 +38,7 @@ def walk(recipe: Recipe, until: str = "release") -> list[PlannedStep]:
     """Every step of the recipe up to the chapter ``until``, in the order of the method."""
     machines: dict[str, Machine] = {}
 
-    def note(task: dsl.PipelineTask, machine: Machine) -> None:
+    def note(task: dsl.PipelineTask, machine: Machine, shell: str) -> None:
         machines[str(task.inputs["name"])] = machine
 
     spec: Node = json_format.MessageToDict(build(recipe, note, until).pipeline_spec)

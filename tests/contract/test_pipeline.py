@@ -73,7 +73,7 @@ def test_the_rounds_score_with_the_reward_model_that_the_recipe_refreshes(folder
     parts = compiled("mini", folder)["components"]
     offline = next(part for name, part in parts.items() if name == "comp-offline-preference")
     outputs = offline["dag"]["outputs"]["artifacts"]
-    assert outputs["reward"]["artifactSelectors"][0]["producerSubtask"] == "refresh"
+    assert outputs["reward"]["artifactSelectors"][0]["producerSubtask"] == "refresh-reward"
     root = compiled("mini", folder)["root"]["dag"]["tasks"]
     for number in (1, 2, 3):
         given = root[f"round-{number}"]["inputs"]["artifacts"]["reward"]["taskOutputArtifact"]
