@@ -1,17 +1,24 @@
-"""Checkpoints of an unfinished run: kept beside its output, believed only when whole and of the very same run."""
+"""Checkpoints of an unfinished run: kept beside its output, believed only when whole and of the very same run.
+
+Where the scratch ends with its pod the store keeps them too, so that a run that was evicted goes on elsewhere.
+"""
 
 import os
 import shutil
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from components.common.artifacts import MANIFEST, Provenance, read_manifest, verify, write_manifest
 from components.common.canonical import digest, file_digest
-from components.common.errors import BadInput
-from components.common.store import scratch
+from components.common.errors import BadInput, Transient
+from components.common.step import STORE
+from components.common.store import Store, open_store, scratch
 
 PREFIX = "checkpoint-"
+KEPT = 2  # checkpoints of a run in the store: the newest, and one more in case it is damaged
 
 
 def run_identity(configuration: dict[str, Any], folders: list[Path]) -> str:
@@ -41,6 +48,70 @@ def latest_checkpoint(folder: Path) -> Path | None:
         if os.environ.get("RANK", "0") == "0":
             shutil.rmtree(checkpoint)
     return None
+
+
+def resume_point(folder: Path) -> Path | None:
+    """The newest whole checkpoint here or in the store, from where it is brought here; None if there is none."""
+    here = latest_checkpoint(folder)
+    store = _store()
+    names = store.kept(_group(folder)) if store else []
+    for path in sorted((folder / name for name in names if name.startswith(PREFIX)), key=_step, reverse=True):
+        if here is not None and _step(path) <= _step(here):
+            break
+        if store and store.restore(_group(folder), path.name, path):
+            return path
+    return here
+
+
+def keep_checkpoint(checkpoint: Path) -> None:
+    """Have the store keep a sealed checkpoint in place of older ones."""
+    group = _group(checkpoint.parent)
+    if store := _store():
+        with _going_on(checkpoint):
+            store.keep(group, checkpoint.name, checkpoint)
+            checkpoints = (name for name in store.kept(group) if name.startswith(PREFIX))
+            store.forget(group, sorted(checkpoints, key=lambda name: _step(Path(name)))[:-KEPT])
+
+
+def keep_file(path: Path) -> None:
+    """Have the store keep a finished file that lies beside the checkpoints: a shard, a snapshot."""
+    folder = path.with_name(f".{path.name}.kept")
+    if store := _store():
+        with _going_on(path):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            (folder / path.name).hardlink_to(path)
+            seal(folder)
+            store.keep(_group(path.parent), path.name, folder)
+            shutil.rmtree(folder)
+
+
+def bring_file(path: Path) -> None:
+    """Bring a file that was kept elsewhere, unless it is here; nothing if it was not kept."""
+    folder = path.with_name(f".{path.name}.kept")
+    store = None if path.is_file() else _store()
+    if store and store.restore(_group(path.parent), path.name, folder):
+        (folder / path.name).rename(path)
+        shutil.rmtree(folder)
+
+
+def _group(folder: Path) -> str:
+    """What the store calls ``<stage>-<key>/scratch/<identity>``; it forgets all of a key when that is committed."""
+    return f"{folder.parents[1].name}/{folder.name}"
+
+
+def _store() -> Store | None:
+    uri = os.environ.get(STORE)
+    return open_store(uri) if uri else None
+
+
+@contextmanager
+def _going_on(path: Path) -> Iterator[None]:
+    """What could not be kept is still here: no reason to stop the work."""
+    try:
+        yield
+    except Transient as error:
+        print(f"{path.name} is kept on this machine only: {error}", file=sys.stderr, flush=True)
 
 
 def _step(checkpoint: Path) -> int:

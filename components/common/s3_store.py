@@ -200,7 +200,7 @@ class S3Store:
     def restore(self, group: str, name: str, folder: Path) -> bool:
         """See Store.restore; of several that were kept under one name, the newest whole one."""
         with _storage_explained(folder), locked(self.scratch / "locks" / digest(str(folder))):
-            for _, short in (each for each in self._manifests(group) if each[0] == name):
+            for _, short in self._manifests(group, name):
                 place = self.root / KEPT / group / name / short
                 with suppress(BadInput):  # damaged, or forgotten in the meantime
                     sha256 = hashlib.sha256(get_object(self.client, place / MANIFEST)).hexdigest()
@@ -215,10 +215,11 @@ class S3Store:
         for folder in [place] if names is None else [place / name for name in names]:
             self._delete(each["Key"] for each in list_objects(self.client, folder))
 
-    def _manifests(self, group: str) -> list[tuple[str, str]]:
-        """Name and short digest of everything that was kept whole, newest first."""
+    def _manifests(self, group: str, name: str = "") -> list[tuple[str, str]]:
+        """Name and short digest of everything that was kept whole, or of what has this name, newest first."""
         place = self.root / KEPT / group
-        found = sorted(list_objects(self.client, place), key=lambda each: each["LastModified"], reverse=True)
+        objects = list_objects(self.client, place / name)
+        found = sorted(objects, key=lambda each: each["LastModified"], reverse=True)
         parts = [PurePosixPath(each["Key"]).relative_to(place.key).parts for each in found]
         return [(name, short) for name, short, file in (each for each in parts if len(each) == 3) if file == MANIFEST]
 

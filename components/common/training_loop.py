@@ -25,7 +25,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from components.common.artifacts import MANIFEST
-from components.common.checkpoints import PREFIX, latest_checkpoint, seal
+from components.common.checkpoints import PREFIX, keep_checkpoint, resume_point, seal
 from components.common.errors import BadInput, Transient
 from components.common.model_files import INDEX, check_model_folder
 from components.common.processes import world_size
@@ -115,7 +115,7 @@ def train(trainer: Trainer, folder: Path, limit: float) -> Logs:
     trainer.remove_callback(PrinterCallback)
     for callback in (Watch(limit), Progress(), Seal()):
         trainer.add_callback(callback)
-    resumed = latest_checkpoint(folder)
+    resumed = resume_point(folder)
     if resumed is not None:
         print(f"resuming from {resumed.name}", flush=True)
     with exhaustion_explained(folder):
@@ -156,13 +156,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
 
 class Seal(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint as whole once every process has written its part."""
+    """Marks a checkpoint as whole once every process has written its part, and has the store keep it."""
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Seal the checkpoint that was just written."""
         args.distributed_state.wait_for_everyone()
         if state.is_world_process_zero:
-            seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
+            checkpoint = Path(args.output_dir) / f"{PREFIX}{state.global_step}"
+            seal(checkpoint)
+            keep_checkpoint(checkpoint)
 
 
 def full_weights(trainer: Trainer, dtype: torch.dtype | None = None) -> dict[str, torch.Tensor]:

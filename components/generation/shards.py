@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from components.common.checkpoints import checkpoint_folder, run_identity
+from components.common.checkpoints import bring_file, checkpoint_folder, keep_file, run_identity
 from components.common.errors import BadInput
 from components.common.identity import identity
 from components.common.inputs import Inputs
@@ -65,6 +65,7 @@ def complete_all(config: "Config", inputs: Inputs, prompts: Sequence[Row], outpu
 
 def _finished(path: Path) -> Shard | None:
     """A kept shard; None when there is none, or one that a power cut damaged."""
+    bring_file(path)
     if path.is_file():
         with suppress(BadInput):
             rows = read_records(path, COMPLETION)
@@ -78,6 +79,7 @@ def _keep(path: Path, shard: Shard) -> None:
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.rename(path)
+    keep_file(path)
 
 
 def _complete(config: "Config", engines: Engines, shard: Sequence[Row], path: Path) -> Shard:

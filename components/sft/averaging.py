@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from components.common.checkpoints import bring_file, keep_file
 from components.common.errors import BadInput
 from components.common.training_loop import full_weights
 
@@ -15,7 +16,7 @@ from components.common.training_loop import full_weights
 class Snapshots(TrainerCallback):  # type: ignore[misc]
     """Keeps the weights ``count`` - 1 times, ``spacing`` steps apart, before the end; ``average`` adds the end.
 
-    They lie on disk, so a resumed run averages the same weights as an uninterrupted one.
+    They lie on disk and are kept with the checkpoints, so a resumed run averages the same weights as an uninterrupted one.
     """
 
     def __init__(self, trainer: Trainer, folder: Path, steps: int, count: int, spacing: int) -> None:
@@ -39,6 +40,7 @@ class Snapshots(TrainerCallback):  # type: ignore[misc]
             with temporary.open("rb") as file:
                 os.fsync(file)
             temporary.rename(path)
+            keep_file(path)
 
     def average(self, dtype: torch.dtype) -> dict[str, torch.Tensor]:
         """The mean of the snapshots and the present weights, in float32, tensor by tensor.
@@ -52,6 +54,7 @@ class Snapshots(TrainerCallback):  # type: ignore[misc]
             return weights
         total = {name: tensor.float().cpu() for name, tensor in weights.items()}
         for path in self.files.values():
+            bring_file(path)
             for name, tensor in load_file(path).items():
                 total[name] = total[name] + tensor.float()
         return {name: tensor / (len(self.files) + 1) for name, tensor in total.items()}

@@ -110,6 +110,23 @@ def test_a_killed_run_goes_on_after_the_last_finished_shard(model, prompts, outp
     assert (output / "completions.parquet").read_bytes() == (other / "completions.parquet").read_bytes()
 
 
+def test_an_evicted_run_goes_on_on_another_machine(model, prompts, tmp_path, monkeypatch, service, root):
+    monkeypatch.setenv("EXPANSE_STORE", root)
+    inputs = {"prompts": [prompts], "model": [model]}
+    outputs = [tmp_path / name / "generation-key" / "output" for name in ("first", "second")]
+    for each in outputs:
+        each.mkdir(parents=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        counted(patch, fail_at=3)
+        run(config(), inputs, outputs[0])
+    with monkeypatch.context() as patch:
+        calls = counted(patch)
+        run(config(), inputs, outputs[1])
+    assert [len(call) for call in calls] == [6, 2]
+    ids = [(row["id"], row["sample"]) for row in rows_of(outputs[1])]
+    assert ids == [(f"p{n:02}", k) for n in range(20) for k in range(2)]
+
+
 def test_a_damaged_shard_is_drawn_again(model, prompts, output, monkeypatch):
     inputs = {"prompts": [prompts], "model": [model]}
     run(config(), inputs, output)

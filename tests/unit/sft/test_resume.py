@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from components.common.checkpoints import latest_checkpoint, seal
+from components.common.checkpoints import keep_checkpoint, latest_checkpoint, resume_point, seal
 from components.common.errors import BadInput
-from components.common.store import scratch
+from components.common.store import open_store, scratch
 from components.sft.task import Config, run
+from tests.s3 import Fault
 from tests.trainable import KilledError, kill_at
 
 BASE = {"learning_rate": 1e-3, "global_batch_size": 8, "device_batch_size": 4, "schedule": "linear", "warmup_steps": 2}
@@ -40,6 +41,55 @@ def test_a_resumed_run_equals_an_uninterrupted_one(model, examples, tmp_path, mo
     assert "resuming from checkpoint-4" in capfd.readouterr().out
     assert (whole / "model.safetensors").read_bytes() == (killed / "model.safetensors").read_bytes()
     assert not list(killed.rglob("checkpoint*"))
+
+
+@pytest.mark.parametrize("averaged", [1, 3])
+def test_an_evicted_run_goes_on_on_another_machine(
+    model, examples, tmp_path, monkeypatch, capfd, service, root, averaged
+):
+    monkeypatch.setenv("EXPANSE_STORE", root)
+    config = Config(**BASE, steps=12, save_steps=4, average_checkpoints=averaged, snapshot_steps=3)
+    inputs = {"model": [model], "examples": [examples]}
+    whole, first = folder(tmp_path, "whole"), folder(tmp_path / "first", "sft-key")
+    expected = run(config, inputs, whole)
+    with monkeypatch.context() as patch:
+        kill_at(patch, 11)
+        with pytest.raises(KilledError):
+            run(config, inputs, first)
+    shutil.rmtree(tmp_path / "first")
+    second = folder(tmp_path / "second", "sft-key")
+    capfd.readouterr()
+    assert run(config, inputs, second) == expected
+    assert "resuming from checkpoint-8" in capfd.readouterr().out
+    assert (whole / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
+
+
+def test_the_newest_checkpoint_counts_here_or_in_the_store(tmp_path, monkeypatch, service, root):
+    monkeypatch.setenv("EXPANSE_STORE", root)
+    here, there = tmp_path / "here" / "sft-key" / "scratch" / "id", tmp_path / "there" / "sft-key" / "scratch" / "id"
+    for step in (9, 10, 11, 12):
+        checkpoint = (here if step == 12 else there) / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / "weights").write_bytes(b"w" * step)
+        seal(checkpoint)
+        if step < 12:
+            keep_checkpoint(checkpoint)
+    assert resume_point(here).name == "checkpoint-12"
+    (here / "checkpoint-12" / "weights").write_bytes(b"torn")
+    assert resume_point(here).name == "checkpoint-11"
+    assert (here / "checkpoint-11" / "weights").read_bytes() == b"w" * 11
+    assert open_store(root).kept("sft-key/id") == ["checkpoint-10", "checkpoint-11"]
+
+
+def test_work_goes_on_when_a_checkpoint_cannot_be_kept(tmp_path, monkeypatch, capfd, service, root):
+    monkeypatch.setenv("EXPANSE_STORE", root)
+    service.faults.append(Fault((503, "SlowDown"), lambda request: True, times=1000))
+    checkpoint = tmp_path / "sft-key" / "scratch" / "id" / "checkpoint-1"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "weights").touch()
+    seal(checkpoint)
+    keep_checkpoint(checkpoint)
+    assert "checkpoint-1 is kept on this machine only" in capfd.readouterr().err
 
 
 def test_another_run_does_not_resume_from_these_checkpoints(model, examples, tmp_path, capfd):
