@@ -17,3 +17,11 @@ def add_recipe_options(command: argparse.ArgumentParser, default: str) -> None:
         metavar="FIELD=VALUE",
         help="override a field, such as offline.dpo.beta=0.2",
     )
+
+
+def add_reach_options(command: argparse.ArgumentParser) -> None:
+    """``--host`` and ``--context``."""
+    command.add_argument("--host", help="the address of the KFP API, such as http://localhost:8888")
+    command.add_argument(
+        "--context", help="a context of the kubeconfig (default: the pod's cluster, or the current one)"
+    )

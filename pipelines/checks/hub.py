@@ -1,0 +1,152 @@
+"""Repositories on the Hugging Face hub: there, at this revision, open to us, safe to load, and under the stated licence."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.benchmarks.registry import DATASETS
+from components.common.errors import BadInput
+from pipelines.checks.finding import Check, Finding, ok, skipped
+from pipelines.checks.licences import agree
+from pipelines.checks.web import ask, fields
+from pipelines.recipe import ModelSource, Recipe, Teacher
+
+HUB, ENDPOINT, TOKEN = "https://huggingface.co", "HF_ENDPOINT", "HF_TOKEN"
+PREFIX = "hf://"
+TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".zst", ".gz")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """``kind`` is "models" or "datasets"; a data set's licence is not the recipe's business ("")."""
+
+    name: str
+    kind: str
+    identifier: str
+    revision: str = ""
+    licence: str = ""
+
+
+def hub_checks(recipe: Recipe) -> list[Check]:
+    """One check per repository that the run would download from."""
+    found: dict[tuple[str, ...], Repository] = {}
+    for each in _repositories(recipe):
+        found.setdefault((each.kind, each.identifier, each.revision, each.licence), each)
+    return [_check(repository, recipe) for repository in found.values()]
+
+
+def _repositories(recipe: Recipe) -> Iterator[Repository]:
+    named: dict[str, ModelSource | Teacher] = {"base": recipe.base, "reward model": recipe.reward}
+    named |= {f"teacher {teacher.name}": teacher for teacher in recipe.teachers}
+    named |= {f"baseline {baseline.name}": baseline for baseline in recipe.baselines}
+    for name, model in named.items():
+        if model.source and model.source.startswith(PREFIX):
+            identifier, _, revision = model.source.removeprefix(PREFIX).partition("@")
+            yield Repository(name, "models", identifier, revision, model.license)
+    if recipe.benchmarks and recipe.benchmarks.source == "hub":
+        for name in recipe.benchmarks.names:
+            yield Repository(f"data set {DATASETS[name].hub}", "datasets", DATASETS[name].hub)
+
+
+def _check(repository: Repository, recipe: Recipe) -> Check:
+    return Check(repository.name, lambda: look(repository, TOKEN in recipe.platform.secrets))
+
+
+def look(repository: Repository, token_in_cluster: bool) -> Finding:
+    """Everything about one repository that would stop or taint a run."""
+    headers = _headers()
+    about = _about(repository, headers)
+    if about.get("gated") and (finding := _gate(repository, headers, token_in_cluster)):
+        return finding
+    files = [str(entry.get("rfilename", "")) for entry in about.get("siblings") or [] if isinstance(entry, dict)]
+    if repository.kind == "datasets":
+        return _tables(repository, files)
+    if files and not any(name.endswith(".safetensors") for name in files):
+        raise BadInput(f"{repository.identifier} has no safetensors weights; choose a repository or revision that has.")
+    return _licence(repository, about) or _revision(repository, about)
+
+
+def _headers() -> dict[str, str]:
+    token = os.environ.get(TOKEN, "").strip()
+    if token and not (token.isascii() and token.isprintable()):
+        raise BadInput(f"{TOKEN} has characters that no token has; set it anew.")
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _address(repository: Repository) -> str:
+    return f"{os.environ.get(ENDPOINT, HUB).rstrip('/')}/api/{repository.kind}/{repository.identifier}"
+
+
+def _about(repository: Repository, headers: Mapping[str, str]) -> dict[str, Any]:
+    revision = f"/revision/{repository.revision}" if repository.revision else ""
+    response = ask(_address(repository) + revision, headers)
+    if response.status_code == 200:
+        return fields(response)
+    if response.headers.get("X-Error-Code") == "RevisionNotFound":
+        raise BadInput(
+            f"{repository.identifier} has no revision {repository.revision!r}; correct what stands after the @."
+        )
+    if response.status_code in (401, 403, 404):
+        with_token = f"with this {TOKEN}" if headers else f"without {TOKEN}"
+        raise BadInput(
+            f"{repository.identifier} is not on the hub, or not visible {with_token}; correct its name, or set a valid {TOKEN}."
+        )
+    raise BadInput(f"{repository.identifier}: the hub answered with status {response.status_code}; correct the source.")
+
+
+def _gate(repository: Repository, headers: Mapping[str, str], token_in_cluster: bool) -> Finding | None:
+    """A gated repository opens to a token whose owner has accepted its terms."""
+    if not headers:
+        if token_in_cluster:
+            reason = f"{repository.identifier} is gated, and {TOKEN} comes from a Secret of the cluster"
+            return skipped(repository.name, reason, f"set {TOKEN} to check the access from here")
+        raise BadInput(
+            f"{repository.identifier} is gated; accept its terms on the hub, set {TOKEN}, and name it in platform.secrets."
+        )
+    status = ask(f"{_address(repository)}/auth-check", headers).status_code
+    if status != 200:
+        raise BadInput(
+            f"{repository.identifier} is gated and not open to this {TOKEN} (status {status}); accept its terms on the hub "
+            "with the token's account."
+        )
+    return None
+
+
+def _tables(repository: Repository, files: list[str]) -> Finding:
+    if files and not any(name.endswith(TABLES) for name in files) and any(name.endswith(".py") for name in files):
+        raise BadInput(
+            f"{repository.identifier} is a script, which the datasets library no longer runs; download it as Parquet or "
+            "JSONL and name the folder in benchmarks.source."
+        )
+    return ok(repository.name, f"{repository.identifier} is there and open")
+
+
+def _licence(repository: Repository, about: Mapping[str, Any]) -> Finding | None:
+    card = about.get("cardData") or {}
+    hub, name = str(card.get("license") or ""), str(card.get("license_name") or "")
+    if not hub:
+        tags = [str(tag) for tag in about.get("tags") or []]
+        hub = next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), "")
+    if not hub:
+        return Finding(
+            "warning", repository.name, f"the hub states no licence of {repository.identifier}", "look for it yourself"
+        )
+    if agree(repository.licence, hub, name):
+        return None
+    said = f"{hub} ({name})" if name else hub
+    raise BadInput(
+        f"The licence of {repository.identifier} is {said} on the hub and {repository.licence} in the recipe; correct the "
+        "recipe."
+    )
+
+
+def _revision(repository: Repository, about: Mapping[str, Any]) -> Finding:
+    if repository.revision:
+        return ok(
+            repository.name, f"{repository.identifier} has the revision {repository.revision}, {repository.licence}"
+        )
+    remedy = f"pin it as hf://{repository.identifier}@{about.get('sha') or 'REVISION'}"
+    return Finding(
+        "warning", repository.name, f"{repository.identifier} is there, at whatever its main branch is", remedy
+    )
