@@ -12,7 +12,8 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "expanse.labels" (list .root "network") | nindent 4 }}
 spec:
-  podSelector: {{- include "expanse.pods" . | trim | nindent 4 }}
+  {{- $pods := include "expanse.pods" . | trim }}
+  podSelector: {{ eq $pods "{}" | ternary "{}" ($pods | nindent 4) }}
   policyTypes: {{ if .deny }}[Ingress, Egress]{{ else }}{{ list (hasKey . "ingress" | ternary "Ingress" "") (hasKey . "egress" | ternary "Egress" "") | compact | toJson }}{{ end }}
   {{- with include "expanse.rules" (dict "root" .root "peers" .ingress "word" "from") }}
   ingress:
