@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check format lock bench cluster-test images image-test image-tools
+.PHONY: run test check format lock bench cluster-test images image-test image-tools manifests
 
 run: $(READY)
 	$(BIN)/python -m pipelines.cli run
@@ -53,3 +53,7 @@ lock:
 	.venv-lock/bin/python -m pip freeze --all --exclude-editable --exclude pip | sed 's/+cpu$$//' > requirements.lock
 	.venv-lock/bin/python -m images.lock
 	rm -rf .venv-lock
+
+# What manifests/ takes from the chart, after a change of the chart.
+manifests: $(READY)
+	$(BIN)/python manifests/render.py

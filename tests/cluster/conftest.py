@@ -50,3 +50,29 @@ def namespace(api, monkeypatch):
     monkeypatch.setenv(NAMESPACE, name)
     yield name
     core.delete_namespace(name)
+
+
+@pytest.fixture
+def apply_strictly(api):
+    """Have the API judge objects as an apply that changes nothing; returns the kinds that it does not serve."""
+    from kubernetes.dynamic import DynamicClient
+    from kubernetes.dynamic.exceptions import ResourceNotFoundError
+
+    dynamic = DynamicClient(api)
+
+    def apply(objects, namespace):
+        unserved = []
+        for each in objects:
+            try:
+                resource = dynamic.resources.get(api_version=each["apiVersion"], kind=each["kind"])
+            except ResourceNotFoundError:
+                unserved.append(each["kind"])
+                continue
+            place = {"namespace": namespace} if resource.namespaced else {}
+            strict = [("fieldValidation", "Strict")]
+            resource.server_side_apply(
+                each, field_manager="test", force_conflicts=True, dry_run="All", query_params=strict, **place
+            )
+        return unserved
+
+    return apply
