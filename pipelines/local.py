@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from components.common.errors import BadInput, ExpanseError, Transient, storage_error
-from components.common.execution import RUN_FOLDER, WORKER
+from components.common.execution import WORKER
 from components.common.forking import closing_input, resident
+from components.common.run import RUN_FOLDER
 from components.common.step import STORE
 from components.common.tracking import Tracker
 from pipelines.recipe import Recipe

@@ -16,6 +16,7 @@ class Endpoint:
     def __init__(self):
         self.cue = deque()
         self.requests, self.headers, self.times = [], [], []
+        self.models = []
         self.running = self.most = 0
         self.delay = 0.0
         self.lock = threading.Lock()
@@ -26,6 +27,14 @@ class Endpoint:
 
             def log_message(self, *arguments):
                 pass
+
+            def do_GET(self):
+                listed = {"data": [{"id": name} for name in endpoint.models]}
+                body = json.dumps(listed).encode()
+                self.send_response(200 if self.path == "/v1/models" else 404)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def do_POST(self):
                 endpoint.answer(self)

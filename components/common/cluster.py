@@ -33,7 +33,7 @@ def connect(context: str | None = None) -> "ApiClient":
         if context is None and (SERVICE_ACCOUNT / "token").is_file():
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(context=context, client_configuration=configuration)
+            config.load_kube_config(_files(), context, client_configuration=configuration)
     except config.ConfigException as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"No Kubernetes cluster is configured ({reason}); set KUBECONFIG or run in a pod.") from error
@@ -54,11 +54,16 @@ def _context_namespace(context: str | None) -> str | None:
     from kubernetes import config
 
     try:
-        contexts, active = config.list_kube_config_contexts()
+        contexts, active = config.list_kube_config_contexts(_files())
     except config.ConfigException:
         return None
     chosen = active if context is None else next((each for each in contexts if each["name"] == context), None)
     return chosen and chosen["context"].get("namespace")
+
+
+def _files() -> str | None:
+    """KUBECONFIG as it is now: the client's package reads it once, when it is imported."""
+    return os.environ.get("KUBECONFIG")
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from typing import Any
 
 from components.common.artifacts import Reference
 from components.common.errors import BadInput, ExpanseError
+from components.common.run import RUN_FOLDER
 from components.common.showing import describe, show_pages
 from components.common.step import Outcome, Step, code_digest, default_store, find_step, run_step
 from components.common.store import files_of
 from components.common.tracking import StageRecord, spool
 
-RUN_FOLDER = "EXPANSE_RUN_FOLDER"
 WORKER = "EXPANSE_WORKER"
 
 

@@ -17,6 +17,7 @@ from components.common.canonical import canonical_json, digest, file_digest
 from components.common.errors import BadInput
 from components.common.identity import identity
 from components.common.inputs import Inputs, PassThrough
+from components.common.run import working_at
 from components.common.store import Produce, Store, open_store
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -83,7 +84,8 @@ def run_step(step: Step, store: Store) -> Outcome:
     config = parse_configuration(step, config_class)
     provenance = provenance_of(step, config)
     found = store.find(step.stage, provenance.key)
-    reference = found or store.produce(provenance, _work(step, config, run, store))
+    with working_at(step.name):
+        reference = found or store.produce(provenance, _work(step, config, run, store))
     return Outcome(_follow(step, reference), found is not None, started, time.time())
 
 
