@@ -74,12 +74,17 @@ def heat_maps(steps: Sequence[Step], headline: str, languages: Sequence[str]) ->
 
 
 def summary(steps: Sequence[Step], headline: str) -> list[dict[str, Any]]:
-    """One entry per step: its win-rate with interval (null for the baseline itself) and every other figure."""
+    """One entry per step: its win-rate with interval (null for the baseline itself) and every other figure.
+
+    ``metrics`` has the bounds of every win-rate, the head-to-head included.
+    """
     entries = []
     for step in steps:
         figure = step.win_rate(headline)
         value, low, high = (figure.value, figure.low, figure.high) if figure else (None, None, None)
         metrics = {f"{name}/{each.metric.replace('++', 'pp')}": each.value for name, each in step.benchmarks.items()}
+        for name, each in step.benchmarks.items():
+            metrics |= {f"{name}/low": each.low, f"{name}/high": each.high} if each.metric == "win_rate" else {}
         metrics |= {name: each.value for name, each in step.behaviour.items()}
         entries.append({"name": step.name, "win_rate": value, "low": low, "high": high, "metrics": metrics})
     return entries

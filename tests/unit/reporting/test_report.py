@@ -127,6 +127,8 @@ def test_the_steps_and_the_table(inputs: Inputs, tmp_path: Path) -> None:
     assert [step["name"] for step in steps] == [name for name, *_ in STEPS]
     assert set(steps[0]) == {"name", "win_rate", "low", "high", "metrics"} and steps[0]["win_rate"] is None
     assert (steps[6]["win_rate"], steps[6]["metrics"]["facts_exact/accuracy"]) == (0.705, 0.30)
+    bounds = [steps[6]["metrics"][f"arena_previous/{side}"] for side in ("low", "high")]
+    assert bounds == pytest.approx([0.504, 0.532], abs=1e-3)
     lines = (tmp_path / "out" / "table.txt").read_text().splitlines()
     assert len(lines) == 2 + len(STEPS)
     row = lines[8].split("  ")[0], "70.5% (68.3 to 72.7%)" in lines[8], "51.8% (50.4 to 53.2%)" in lines[8]
