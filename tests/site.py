@@ -20,7 +20,7 @@ class Site:
     url: str = ""
     answers: dict[str, Answer | Callable[[Headers], Answer]] = field(default_factory=dict)
     asked: list[tuple[str, str, Headers]] = field(default_factory=list)
-    hang: threading.Event = field(default_factory=threading.Event)
+    bodies: list[bytes] = field(default_factory=list)
 
     @property
     def host(self) -> str:
@@ -40,6 +40,7 @@ def site() -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
+            served.bodies.append(self.rfile.read(int(headers.get("content-length", 0))))
             status, extra, body = served.answer(self.command, self.path, headers)
             data = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
@@ -49,7 +50,7 @@ def site() -> Iterator[Site]:
             if self.command != "HEAD":
                 self.wfile.write(data)
 
-        do_HEAD = do_GET  # noqa: N815
+        do_HEAD = do_POST = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -62,6 +63,5 @@ def site() -> Iterator[Site]:
         try:
             yield served
         finally:
-            served.hang.set()
             server.shutdown()
             thread.join()
