@@ -89,6 +89,8 @@ def explain(what: str, error: "ApiException") -> ExpanseError:
     message = _message(error)
     if error.status == FORBIDDEN and "exceeded quota" in message:
         return Transient(f"{what}: {message}; wait for other work to end, or have the quota raised.")
+    if error.status == FORBIDDEN and "denied the request" in message:
+        return BadInput(f"{what}: {message}; correct what the cluster's own checks name.")
     remedies = {
         BAD_REQUEST: "correct the object",
         UNAUTHORISED: "renew the credentials of the kubeconfig or the service account",

@@ -17,6 +17,7 @@ from components.common.showing import describe, show_pages
 from components.common.step import Outcome, Step, code_digest, default_store, find_step, run_step
 from components.common.store import files_of
 from components.common.tracking import StageRecord, spool
+from components.common.trainjobs.spec import TRAINJOB, read_spec
 
 WORKER = "EXPANSE_WORKER"
 
@@ -87,16 +88,19 @@ def _check_code(stage: str, code: str) -> None:
 
 
 def _run(step: Step) -> Outcome:
-    address = os.environ.get(WORKER)
-    if not address:
-        return run_step(step, default_store())
+    address, job = os.environ.get(WORKER), os.environ.get(TRAINJOB)
     started = time.time()
-    found = find_step(step, default_store())
-    if found is not None:
+    if (address or job) and (found := find_step(step, default_store())):
         return Outcome(found, True, started, time.time())
-    from components.common.worker import ask
+    if job:
+        from components.common.trainjobs.launching import launch
 
-    return ask(address, step)
+        return launch(step, read_spec(job))
+    if address:
+        from components.common.worker import ask
+
+        return ask(address, step)
+    return run_step(step, default_store())
 
 
 def _record(step: Step, outcome: Outcome | None, started: float) -> None:

@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.common.errors import BadInput
 
 TRAINJOB = "EXPANSE_TRAINJOB"
-RUN = "EXPANSE_RUN"
 #: The environment of the job's pods: the step as JSON or the file with it, the digest of its stage's code, and where the
 #: last words of a pod go.
 STEP, STEP_FILE, CODE, TERMINATION_LOG = "EXPANSE_STEP", "EXPANSE_STEP_FILE", "EXPANSE_CODE", "EXPANSE_TERMINATION_LOG"
@@ -29,10 +30,11 @@ class Toleration(Part):
 
 
 class SecretKey(Part):
-    """One entry of a Secret of the job's namespace."""
+    """One entry of a Secret of the job's namespace; the pods start without it only if it is ``optional``."""
 
     secret: str
     key: str
+    optional: bool = False
 
 
 class Scratch(Part):
@@ -52,8 +54,8 @@ class TrainJobSpec(Part):
 
     ``gpus`` (of the type ``accelerator``), ``cpu``, ``memory`` and ``storage`` (ephemeral) are per node. ``runtime`` names
     the ClusterTrainingRuntime, ``queue`` the Kueue LocalQueue. ``secrets`` maps environment variables to entries of Secrets,
-    ``config_maps`` and ``secret_sources`` are taken into the environment whole. ``environment`` is for plain values. After
-    ``restarts`` evictions, preemptions or lost nodes, and after ``timeout_hours`` of running, the job counts as failed.
+    ``config_maps`` are taken into the environment whole; ``environment`` is for plain values. After ``restarts`` evictions,
+    preemptions or lost nodes, and after ``timeout_hours`` of running, the job counts as failed.
     """
 
     image: str = Field(min_length=1)
@@ -73,9 +75,20 @@ class TrainJobSpec(Part):
     tolerations: list[Toleration] = []
     image_pull_secrets: list[str] = []
     secrets: dict[str, SecretKey] = {}
-    secret_sources: list[str] = []
     config_maps: list[str] = []
     environment: dict[str, str] = {}
     labels: dict[str, str] = {}
     timeout_hours: float = Field(default=72, gt=0)
     restarts: int = Field(default=10, ge=0, le=100)
+
+
+def read_spec(text: str) -> TrainJobSpec:
+    """The value of EXPANSE_TRAINJOB; raises BadInput naming the first wrong field."""
+    try:
+        return TrainJobSpec.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the value"
+        raise BadInput(
+            f"{TRAINJOB}: {field}: {first['msg']}; compile the pipeline with the version of its images."
+        ) from error
