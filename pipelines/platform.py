@@ -10,7 +10,7 @@ from kfp.dsl.structures import ResourceSpec
 
 from components.common.cluster import NAMESPACE, RUN
 from components.common.step import STORE
-from components.common.trainjobs import TRAINJOB, Scratch, SecretKey, Toleration, TrainJobSpec
+from components.common.trainjobs import TRAINJOB, ConfigMapKey, Scratch, SecretKey, Toleration, TrainJobSpec
 from pipelines.images import Role, is_pinned, locked_images
 from pipelines.recipe import Recipe
 from pipelines.resources import Machine
@@ -107,8 +107,8 @@ def job_spec(platform: Platform, machine: Machine, image: str) -> TrainJobSpec:
         queue=platform.queue,
         tolerations=[Toleration(**each.model_dump()) for each in machine.tolerations],
         image_pull_secrets=list(platform.image_pull_secrets),
-        secrets={name: SecretKey(secret=each.secret, key=each.key) for name, each in platform.secrets.items()},
-        config_maps=sorted({each.config_map for each in platform.config_maps.values()}),
+        secrets={name: SecretKey(**each.model_dump()) for name, each in platform.secrets.items()},
+        config_maps={name: ConfigMapKey(**each.model_dump()) for name, each in platform.config_maps.items()},
         environment={STORE: platform.store} if platform.store else {},
         labels=dict(platform.labels),
     )

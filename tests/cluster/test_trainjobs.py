@@ -330,20 +330,13 @@ def test_a_missing_runtime_is_named(api, namespace, step):
         launch(step, SPEC.model_copy(update={"runtime": "other-torch"}), PAUSE)
 
 
-def test_a_missing_config_map_is_named_before_anything_is_made(cluster, step):
-    with pytest.raises(BadInput, match=r"ConfigMap .*/expanse-environment: .*not found"):
-        launch(step, SPEC.model_copy(update={"config_maps": ["expanse-environment"]}), PAUSE)
-    assert not cluster.exists()
-
-
 def test_everything_that_a_job_can_ask_for_passes_strict_validation(cluster, step, capfd):
-    data = {"AWS_ENDPOINT_URL": "http://s3.test", "not-a-variable": "x"}
-    cluster.core.create_namespaced_config_map(cluster.namespace, {"metadata": {"name": "settings"}, "data": data})
     spec = TrainJobSpec(
         image="registry.test/train@sha256:0", nodes=4, gpus=8, cpu="32", memory="512Gi", storage="1Ti", queue="q",
         service_account="expanse-pipeline", priority_class="high", node_selector={"gpu": "h100"},
         tolerations=[{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}], image_pull_secrets=["pull"],
-        secrets={"AWS_SECRET_ACCESS_KEY": SecretKey(secret="expanse-s3", key="secret")}, config_maps=["settings"],
+        secrets={"AWS_SECRET_ACCESS_KEY": SecretKey(secret="expanse-s3", key="secret")},
+        config_maps={"AWS_ENDPOINT_URL": {"config_map": "expanse-environment", "key": "endpoint", "optional": True}},
         environment={"NCCL_DEBUG": "WARN"}, labels={"team": "llm"},
         scratch={"kind": "ephemeral", "size": "2Ti", "storage_class": "fast"},
     )  # fmt: skip
@@ -355,9 +348,9 @@ def test_everything_that_a_job_can_ask_for_passes_strict_validation(cluster, ste
     wait(other.exists)
     job = other.job()
     environment = {each["name"]: each for each in job["spec"]["trainer"]["env"]}
-    assert environment["AWS_ENDPOINT_URL"]["valueFrom"]["configMapKeyRef"]["name"] == "settings"
+    assert environment["AWS_ENDPOINT_URL"]["valueFrom"]["configMapKeyRef"]["key"] == "endpoint"
     assert environment["AWS_SECRET_ACCESS_KEY"]["valueFrom"]["secretKeyRef"]["key"] == "secret"
-    assert "not-a-variable" not in environment and "EXPANSE_STEP" not in environment
+    assert "EXPANSE_STEP" not in environment
     trainer = job["spec"]["trainer"]
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (4, 8)
     assert trainer["resourcesPerNode"]["limits"]["nvidia.com/gpu"] == "8"

@@ -6,6 +6,6 @@ JSON; EXPANSE_RUN holds the id of the pipeline run, by which the clean-up of a r
 
 from components.common.cluster import RUN
 from components.common.trainjobs.launching import launch
-from components.common.trainjobs.spec import TRAINJOB, Scratch, SecretKey, Toleration, TrainJobSpec
+from components.common.trainjobs.spec import TRAINJOB, ConfigMapKey, Scratch, SecretKey, Toleration, TrainJobSpec
 
-__all__ = ["RUN", "TRAINJOB", "Scratch", "SecretKey", "Toleration", "TrainJobSpec", "launch"]
+__all__ = ["RUN", "TRAINJOB", "ConfigMapKey", "Scratch", "SecretKey", "Toleration", "TrainJobSpec", "launch"]

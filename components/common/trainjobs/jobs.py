@@ -145,16 +145,6 @@ class Jobs:
             )
         return ""
 
-    def mapped(self, config_maps: list[str]) -> list[Document]:
-        """Environment entries that refer to every key of these ConfigMaps, as ``envFrom`` would take them."""
-        entries = []
-        for name in config_maps:
-            with explained(f"ConfigMap {self.namespace}/{name}"):
-                found = self.core.read_namespaced_config_map(name, self.namespace)
-            references = {key: {"name": name, "key": key} for key in found.data or {} if key.isidentifier()}
-            entries += [{"name": key, "valueFrom": {"configMapKeyRef": each}} for key, each in references.items()]
-        return entries
-
     def workflow(self) -> Document | None:
         """What the job's life is bound to: the workflow that this pod belongs to, None outside one.
 

@@ -48,7 +48,7 @@ def launch(step: Step, spec: TrainJobSpec, pause: float = PAUSE) -> Outcome:
 def _start(jobs: Jobs, step: Step, key: str, spec: TrainJobSpec, pause: float) -> None:
     """Create the job or adopt it; waits for one that is being deleted to be gone."""
     jobs.require_runtime(spec.runtime)
-    body = train_job(step, key, spec, jobs.mapped(spec.config_maps), jobs.workflow())
+    body = train_job(step, key, spec, jobs.workflow())
     limit = time.monotonic() + DISAPPEARANCE
     while True:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from components.common.cluster import RUN
 from components.common.s3_store import SCRATCH
 from components.common.step import STORE, Step, code_digest
-from components.common.trainjobs.spec import CODE, STEP, STEP_FILE, Scratch, SecretKey, TrainJobSpec
+from components.common.trainjobs.spec import CODE, STEP, STEP_FILE, Scratch, TrainJobSpec
 
 GROUP, VERSION, PLURAL, KIND = "trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob"
 RUNTIMES, RUNTIME_KIND = "clustertrainingruntimes", "ClusterTrainingRuntime"
@@ -33,8 +33,8 @@ def job_name(step: Step, key: str) -> str:
     return f"{readable or step.stage}-{key[:12]}" if (readable or "0")[0].isalpha() else f"step-{readable}-{key[:12]}"
 
 
-def train_job(step: Step, key: str, spec: TrainJobSpec, mapped: list[Document], owner: Document | None) -> Document:
-    """The whole object. ``mapped`` are environment entries of ConfigMaps, ``owner`` is what its life is bound to."""
+def train_job(step: Step, key: str, spec: TrainJobSpec, owner: Document | None) -> Document:
+    """The whole object; ``owner`` is what its life is bound to."""
     metadata: Document = {
         "name": job_name(step, key),
         "labels": _labels(step, spec),
@@ -47,7 +47,7 @@ def train_job(step: Step, key: str, spec: TrainJobSpec, mapped: list[Document], 
         "numNodes": spec.nodes,
         "numProcPerNode": max(1, spec.gpus),
         "resourcesPerNode": _resources(spec),
-        "env": _environment(step, spec, mapped),
+        "env": _environment(step, spec),
     }
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
@@ -96,20 +96,19 @@ def _resources(spec: TrainJobSpec) -> Document:
     return {"requests": amounts, "limits": amounts}
 
 
-def _environment(step: Step, spec: TrainJobSpec, mapped: list[Document]) -> list[Document]:
+def _environment(step: Step, spec: TrainJobSpec) -> list[Document]:
     """One entry per variable; what the recipe says comes before what the launcher happens to have."""
-    entries: dict[str, Document] = {entry["name"]: entry for entry in mapped}
     plain = {name: os.environ[name] for name in PASSED_ON if os.environ.get(name)} | spec.environment
     plain |= {SCRATCH: SCRATCH_FOLDER, CODE: code_digest(step.stage)}
     plain |= {STEP_FILE: f"{STEP_FOLDER}/{STEP_NAME}"} if is_large(step) else {STEP: step.to_json()}
-    entries |= {name: {"name": name, "value": value} for name, value in plain.items()}
-    for name, source in spec.secrets.items():
-        entries[name] = {"name": name, "valueFrom": {"secretKeyRef": _reference(source)}}
-    return [entries[name] for name in sorted(entries)]
-
-
-def _reference(source: SecretKey) -> Document:
-    return {"name": source.secret, "key": source.key, "optional": source.optional}
+    entries: dict[str, Document] = {name: {"value": value} for name, value in plain.items()}
+    for name, entry in spec.config_maps.items():
+        reference = {"name": entry.config_map, "key": entry.key, "optional": entry.optional}
+        entries[name] = {"valueFrom": {"configMapKeyRef": reference}}
+    for name, secret in spec.secrets.items():
+        reference = {"name": secret.secret, "key": secret.key, "optional": secret.optional}
+        entries[name] = {"valueFrom": {"secretKeyRef": reference}}
+    return [{"name": name, **entries[name]} for name in sorted(entries)]
 
 
 def _patch(step: Step, spec: TrainJobSpec, name: str) -> Document:

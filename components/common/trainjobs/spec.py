@@ -37,6 +37,14 @@ class SecretKey(Part):
     optional: bool = False
 
 
+class ConfigMapKey(Part):
+    """One entry of a ConfigMap of the job's namespace; the pods start without it only if it is ``optional``."""
+
+    config_map: str
+    key: str
+    optional: bool = False
+
+
 class Scratch(Part):
     """Where attempts and fetched artifacts lie: the node's disk (``empty``), a volume made for the pod (``ephemeral``).
 
@@ -53,9 +61,9 @@ class TrainJobSpec(Part):
     """The hardware of one TrainJob; none of it changes an artifact's key.
 
     ``gpus`` (of the type ``accelerator``), ``cpu``, ``memory`` and ``storage`` (ephemeral) are per node. ``runtime`` names
-    the ClusterTrainingRuntime, ``queue`` the Kueue LocalQueue. ``secrets`` maps environment variables to entries of Secrets,
-    ``config_maps`` are taken into the environment whole; ``environment`` is for plain values. After ``restarts`` evictions,
-    preemptions or lost nodes, and after ``timeout_hours`` of running, the job counts as failed.
+    the ClusterTrainingRuntime, ``queue`` the Kueue LocalQueue, ``priority_class`` a Kueue WorkloadPriorityClass. ``secrets``
+    and ``config_maps`` map environment variables to entries of Secrets and ConfigMaps, ``environment`` is for plain values.
+    After ``restarts`` evictions, preemptions or lost nodes, and after ``timeout_hours`` of running, the job has failed.
     """
 
     image: str = Field(min_length=1)
@@ -75,7 +83,7 @@ class TrainJobSpec(Part):
     tolerations: list[Toleration] = []
     image_pull_secrets: list[str] = []
     secrets: dict[str, SecretKey] = {}
-    config_maps: list[str] = []
+    config_maps: dict[str, ConfigMapKey] = {}
     environment: dict[str, str] = {}
     labels: dict[str, str] = {}
     timeout_hours: float = Field(default=72, gt=0)
