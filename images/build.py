@@ -46,9 +46,8 @@ class Engine:
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
             lines = [print(line, end="", file=sys.stderr) or line for line in process.stdout or ()]
         if process.returncode:
-            raise Transient(
-                f"`{shlex.join(command[:3])} ...` ended with exit code {process.returncode}; see its output."
-            )
+            what = f"{self.name} {arguments[0]}"
+            raise Transient(f"`{what}` of {arguments[-1]} ended with exit code {process.returncode}; see its output.")
         return "".join(lines)
 
 
