@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.common.errors import BadInput, ExpanseError, Transient
+from images.sync import synchronize
 from pipelines.images import LOCK, ROLES, Role, built_from, code_version, pin_images
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -120,7 +121,7 @@ def _execute(options: argparse.Namespace, roles: Sequence[Role]) -> None:
         print(reference)
     if options.push:
         publish(engine, built, flags=shlex.split(os.environ.get("PUSH_FLAGS", "")))
-        print(f"{LOCK} pins them now; commit it.")
+        print(f"Pinned; commit {', '.join(str(path.relative_to(ROOT)) for path in [LOCK, *synchronize()])}.")
     else:
         print("Nothing was pushed: images.lock is as it was. PUSH=1 pushes and pins.")
 
