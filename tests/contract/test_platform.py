@@ -15,6 +15,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components.common.step import load_stage, stages
 from components.common.trainjobs import TrainJobSpec
 from pipelines.compiling import compile_recipe
+from pipelines.images import locked_images
 from pipelines.loading import load_recipe
 from pipelines.platform import READERS
 
@@ -33,7 +34,7 @@ EVERYTHING = (
     "platform.data={claim: team-data, folder: /mnt/prompts}",
     "platform.shared_memory=3Gi",
     "platform.user=1234",
-    f"platform.images={{cpu: '{PINNED}'}}",
+    f"platform.images={{cpu: '{PINNED}', train: 'registry.example/expanse-train:0.1.0'}}",
     "platform.training_runtime=our-torch",
     "platform.service_account=runner",
     "resources.scoring={cpu: '6', memory: 48Gi, storage: 70Gi, gpus: 2, accelerator: amd.com/gpu, timeout_hours: 5, retries: 4,"
@@ -226,10 +227,10 @@ def test_training_on_one_gpu_is_a_pod(folder):
 
 
 def test_images_follow_the_roles(folder):
-    made = compiled(folder, "8b")
-    assert made.container("score-teachers")["image"].endswith("expanse-train:0.1.0")
+    made, images = compiled(folder, "8b"), locked_images()
+    assert made.container("score-teachers")["image"] == images["train"]
     for step in ("prompts", "merge-sft", "report", "sft-common"):
-        assert made.container(step)["image"].endswith("expanse-cpu:0.1.0")
+        assert made.container(step)["image"] == images["cpu"]
 
 
 def test_caching_is_on_where_the_image_is_pinned_and_kfp_sees_every_input(full, folder):
@@ -242,7 +243,10 @@ def test_caching_is_on_where_the_image_is_pinned_and_kfp_sees_every_input(full, 
         "deploy",
         "score-teachers",
     }  # the last one's image is not pinned
-    assert not any(task["cachingOptions"].get("enableCache") for task in compiled(folder, "8b").tasks.values())
+    tags = compiled(
+        folder, "8b", "platform.images={cpu: 'registry.example/expanse-cpu:0.1.0', train: 'registry.example/t:1'}"
+    )
+    assert not any(task["cachingOptions"].get("enableCache") for task in tags.tasks.values())
 
 
 def test_the_stages_that_read_files_of_their_own_are_the_ones_that_kfp_must_not_cache():

@@ -21,7 +21,8 @@ PUSHED = {role: f"registry.example/expanse-{role}:0.1.0@{DIGEST}" for role in RO
 @pytest.fixture
 def lock(tmp_path):
     path = tmp_path / "images.lock"
-    path.write_text(LOCK.read_text())
+    lines = [f"{role}: ghcr.io/expanse-platform/expanse-{role}:0.1.0\n" for role in ROLES]
+    path.write_text(LOCK.read_text().splitlines(keepends=True)[0] + "".join(lines))
     return path
 
 
