@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from components.common.errors import BadInput, ExpanseError
 
 #: In the order in which a person meets them; each names a file in ``pipelines/commands``.
-COMMANDS = ("run", "compile", "upload", "recipe", "plan", "step", "merge", "evaluate", "serve", "report", "doctor")
+COMMANDS = (
+    "run",
+    "compile",
+    "upload",
+    "submit",
+    "recipe",
+    "plan",
+    "step",
+    "merge",
+    "evaluate",
+    "serve",
+    "report",
+    "doctor",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

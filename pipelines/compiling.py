@@ -1,5 +1,6 @@
 """From a recipe to the intermediate representation that Kubeflow Pipelines runs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ class _Plain(_Dumper):  # type: ignore[misc]
         return True
 
 
-def compile_recipe(recipe: Recipe, output: Path) -> None:
-    """Write the recipe's pipeline as YAML; raises Transient when the file cannot be written.
+def compile_recipe(recipe: Recipe, output: Path, cache: bool | None = None) -> dict[str, str]:
+    """Write the recipe's pipeline as YAML; raises Transient when the file cannot be written. Returns each step's chapter.
 
-    The first document is the graph, the second the settings that its steps have on Kubernetes.
+    The first document is the graph, the second the settings that its steps have on Kubernetes. ``cache`` as in Dresser.
     """
-    dresser = Dresser(recipe)
+    dresser = Dresser(recipe, cache)
     spec = json_format.MessageToDict(build(recipe, dresser).pipeline_spec)
     documents = [spec, dresser.document(spec)]
     try:
@@ -36,3 +37,18 @@ def compile_recipe(recipe: Recipe, output: Path) -> None:
             yaml.dump_all(documents, file, Dumper=_Plain, sort_keys=True, allow_unicode=True, width=1 << 20)
     except OSError as error:
         raise storage_error(error, output.parent) from error
+    return _chapters(spec)
+
+
+def _chapters(spec: dict[str, Any]) -> dict[str, str]:
+    """The innermost nested pipeline that each step is in; a step of the root graph is a chapter of its own."""
+
+    def steps(dag: dict[str, Any], chapter: str) -> Iterator[tuple[str, str]]:
+        for name, task in dag["tasks"].items():
+            part = spec["components"][task["componentRef"]["name"]]
+            if "dag" in part:
+                yield from steps(part["dag"], name)
+            else:
+                yield name, chapter or name
+
+    return dict(steps(spec["root"]["dag"], ""))

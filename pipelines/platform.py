@@ -43,10 +43,12 @@ class Dresser:
 
     The Kubernetes settings are kept aside by step and become the second document of the compiled file: kfp merges them
     into every level of a nested graph anew, which takes a third of the time of a compilation. Settings that tasks share
-    are made once, since each of kfp's setters takes a good part of a millisecond.
+    are made once, since each of kfp's setters takes a good part of a millisecond. ``cache`` goes over the rule that KFP may
+    find tasks again whose image is pinned; steps whose inputs it does not see, or that do something, it never may.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, cache: bool | None = None) -> None:
+        self.cache = cache
         self.platform = recipe.platform
         self.images: dict[Role, str] = {**locked_images(), **recipe.platform.images}
         self.made: dict[tuple[str, str], Settings] = {}
@@ -65,7 +67,8 @@ class Dresser:
         task.container_spec.image = image
         task.container_spec.resources = _resources(pod)
         task.container_spec.env = environment
-        task.set_caching_options(is_pinned(image) and shell not in READERS | WORLDLY)
+        cache = is_pinned(image) if self.cache is None else self.cache
+        task.set_caching_options(cache and shell not in READERS | WORLDLY)
         _set_retry(task, machine)
         self.steps[name] = self._settings(name, pod, "launcher" if job else "reader" if shell in READERS else "step")
 

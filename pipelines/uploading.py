@@ -1,81 +1,62 @@
 """Compiled recipes in Kubeflow Pipelines' list: one pipeline a recipe, one version for each content it has had."""
 
-import json
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 from components.common.canonical import file_digest
-from components.common.errors import BadInput, Transient
+from pipelines.kfp_api import ALREADY_THERE, connect, explained, named
 from pipelines.recipe import Recipe
 
 if TYPE_CHECKING:
-    from kfp_server_api import ApiClient
+    from kfp_server_api import ApiClient, V2beta1PipelineVersion
 
-TOKEN = "KF_PIPELINES_SA_TOKEN_PATH"
 VERSION_DIGITS = 12
-ALREADY_THERE = 409
 
 
 @dataclass(frozen=True)
 class Uploaded:
-    """A version in KFP's list; ``fresh`` says that it was not there before."""
+    """A version in KFP's list, by its names and ids; ``fresh`` says that it was not there before."""
 
     pipeline: str
     version: str
+    pipeline_id: str
+    version_id: str
     fresh: bool
-
-
-def connect(host: str) -> "ApiClient":
-    """A client of KFP's API; it shows the service account's token that KF_PIPELINES_SA_TOKEN_PATH names, if any.
-
-    Not kfp.Client: that one asks for the server's health first, and where there is none prints tracebacks for half a minute.
-    """
-    import kfp_server_api
-
-    parts = urlsplit(host)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
-        raise BadInput("--host must be an address such as http://ml-pipeline.kubeflow:8888, without a password in it.")
-    configuration = kfp_server_api.Configuration()
-    configuration.host = host.rstrip("/")
-    configuration.retries = False  # the job that uploads, or a person, tries again
-    if path := os.environ.get(TOKEN):
-        configuration.api_key["authorization"] = _token(Path(path))
-        configuration.api_key_prefix["authorization"] = "Bearer"
-    return kfp_server_api.ApiClient(configuration)
-
-
-def _token(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{TOKEN} names {path}, which cannot be read ({error}); mount the token or unset it.") from error
 
 
 def upload(host: str, recipe: Recipe, namespace: str | None = None) -> Uploaded:
     """Compile a recipe and put it into the list of the KFP at ``host``, unless a version of the same content is there.
 
-    The version's name is the beginning of the compiled file's sha256, so that the same upload twice, or twice at once, makes
-    one version. Raises BadInput when KFP refuses, Transient when it cannot be reached.
+    Raises BadInput when KFP refuses, Transient when it cannot be reached.
     """
-    from kfp_server_api import PipelineServiceApi
-
     from pipelines.compiling import compile_recipe
 
-    with tempfile.TemporaryDirectory() as folder, _explained(host, recipe.name):
+    with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "pipeline.yaml")
         compile_recipe(recipe, package)
-        name, version = f"expanse-{recipe.name}", file_digest(package)[:VERSION_DIGITS]
-        client = connect(host)
-        pipeline = _pipeline(client, name, recipe.description, namespace)
-        known = PipelineServiceApi(client).pipeline_service_list_pipeline_versions(pipeline, filter=_named(version))
-        fresh = not known.pipeline_versions and _upload_version(client, package, version, pipeline)
-    return Uploaded(name, version, fresh)
+        with explained(host, repr(recipe.name)):
+            return put(connect(host), recipe, package, namespace)
+
+
+def put(client: "ApiClient", recipe: Recipe, package: Path, namespace: str | None) -> Uploaded:
+    """Put a compiled recipe into the list, unless it is there.
+
+    The version's name is the beginning of the compiled file's sha256, so that the same upload twice, or twice at once, makes
+    one version.
+    """
+    name, version = f"expanse-{recipe.name}", version_name(package)
+    pipeline = _pipeline(client, name, recipe.description, namespace)
+    known = _version(client, pipeline, version)
+    made = None if known else _upload_version(client, package, version, pipeline)
+    found = known or made or _version(client, pipeline, version)
+    return Uploaded(name, version, pipeline, str(found and found.pipeline_version_id), made is not None)
+
+
+def version_name(package: Path) -> str:
+    """What the version of a compiled file is called."""
+    return file_digest(package)[:VERSION_DIGITS]
 
 
 def _pipeline(client: "ApiClient", name: str, description: str, namespace: str | None) -> str:
@@ -84,10 +65,11 @@ def _pipeline(client: "ApiClient", name: str, description: str, namespace: str |
 
     api = PipelineServiceApi(client)
     for attempt in (1, 2):
-        found = api.pipeline_service_list_pipelines(filter=_named(name), namespace=namespace).pipelines
+        scope = {"namespace": namespace} if namespace else {}
+        found = api.pipeline_service_list_pipelines(filter=named(name), **scope).pipelines
         if found:
             return str(found[0].pipeline_id)
-        body = V2beta1Pipeline(display_name=name, name=name, description=description, namespace=namespace)
+        body = V2beta1Pipeline(display_name=name, name=name, description=description, **scope)
         try:
             return str(api.pipeline_service_create_pipeline(body).pipeline_id)
         except ApiException as error:
@@ -96,52 +78,21 @@ def _pipeline(client: "ApiClient", name: str, description: str, namespace: str |
     raise AssertionError("unreachable")
 
 
-def _upload_version(client: "ApiClient", package: Path, version: str, pipeline: str) -> bool:
-    """Whether this call made the version; False when another one did at the same time."""
+def _version(client: "ApiClient", pipeline: str, version: str) -> "V2beta1PipelineVersion | None":
+    from kfp_server_api import PipelineServiceApi
+
+    found = PipelineServiceApi(client).pipeline_service_list_pipeline_versions(pipeline, filter=named(version))
+    return found.pipeline_versions[0] if found.pipeline_versions else None
+
+
+def _upload_version(client: "ApiClient", package: Path, version: str, pipeline: str) -> "V2beta1PipelineVersion | None":
+    """The version that this call made; None when another one made it at the same time."""
     from kfp_server_api import ApiException, PipelineUploadServiceApi
 
     try:
-        PipelineUploadServiceApi(client).upload_pipeline_version(str(package), name=version, pipelineid=pipeline)
+        api = PipelineUploadServiceApi(client)
+        return api.upload_pipeline_version(str(package), name=version, pipelineid=pipeline)
     except ApiException as error:
         if error.status != ALREADY_THERE:
             raise
-        return False
-    return True
-
-
-def _named(name: str) -> str:
-    return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
-
-
-@contextmanager
-def _explained(host: str, name: str) -> Iterator[None]:
-    from kfp_server_api import ApiException
-    from urllib3.exceptions import HTTPError
-
-    try:
-        yield
-    except ApiException as error:
-        reason = _reason(error)
-        if error.status in (401, 403):
-            raise BadInput(
-                f"Kubeflow Pipelines at {host} refuses {name!r} ({error.status}: {reason}); "
-                "give the account the role for pipelines there (pipelines.token in the chart), or another token."
-            ) from error
-        if error.status in (404, 501):
-            raise BadInput(
-                f"{host} does not answer as Kubeflow Pipelines 2.17 ({error.status}: {reason}); check the address."
-            ) from error
-        if error.status and error.status < 500 and error.status not in (408, 429):
-            raise BadInput(f"Kubeflow Pipelines at {host} refuses {name!r}: {reason}.") from error
-        raise Transient(f"Kubeflow Pipelines at {host} answered {error.status}: {reason}; try again.") from error
-    except (HTTPError, TimeoutError) as error:
-        reason = " ".join(str(getattr(error, "reason", error)).split())[:200]
-        raise Transient(f"Kubeflow Pipelines at {host} cannot be reached ({reason}); try again.") from error
-
-
-def _reason(error: Any) -> str:
-    try:
-        text = json.loads(error.body)["message"]
-    except (ValueError, KeyError, TypeError):
-        text = error.body or error.reason or "no reason given"
-    return " ".join(str(text).split())[:300].rstrip(".")
+        return None
