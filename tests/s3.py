@@ -46,6 +46,7 @@ class Service:
 
     url: str = ""
     requests: list[Request] = field(default_factory=list)
+    answered: list[Request] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     dropped: set[str] = field(default_factory=set)
     ended: threading.Event = field(default_factory=threading.Event)
@@ -82,7 +83,8 @@ def proxy(address: tuple[str, int]) -> Iterator[Service]:
 
         def forward(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = service.take(Request(self.command, self.path, self.headers.get("Range"), len(body)))
+            request = Request(self.command, self.path, self.headers.get("Range"), len(body))
+            fault = service.take(request)
             kind = fault.kind if fault else ""
             if kind == HANG:
                 service.ended.wait(30)
@@ -92,6 +94,7 @@ def proxy(address: tuple[str, int]) -> Iterator[Service]:
                 self.answer(kind[0], {"Content-Type": "application/xml"}, b"" if self.command == "HEAD" else text)
             else:
                 self.damage(kind, *self.ask(body))
+                service.answered.append(request)
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = forward  # noqa: N815
 
