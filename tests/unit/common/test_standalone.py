@@ -7,7 +7,7 @@ import pytest
 from components.common.artifacts import Reference
 from components.common.standalone import adopt
 from components.common.step import stages
-from components.common.store import LocalStore, folder_of
+from components.common.store import LocalStore, folder_of, open_store
 from tests.scored import save_scored, scored
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +35,40 @@ def test_a_stage_runs_as_a_module_and_as_a_command(rows, tmp_path):
     one, two = Reference.load(tmp_path / "one.json"), Reference.load(tmp_path / "two.json")
     assert one.digest == two.digest and one.metadata["examples"] == 3
     assert (LocalStore(tmp_path / "store").fetch(one) / "examples.parquet").is_file()
+
+
+def test_a_stage_keeps_its_work_on_s3_and_finds_it_there(rows, tmp_path, monkeypatch, service, root):
+    config = tmp_path / "config.yaml"
+    config.write_text("routing: single\nteacher: a\n")
+    options = ["--config", config, "--input", f"scored={rows}", "--store", root, "--output"]
+    done = call("-m", "components.arbitrage", *options, tmp_path / "one.json")
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("EXPANSE_SCRATCH", str(tmp_path / "another machine"))
+    again = call("-m", "pipelines.cli", "step", "arbitrage", *options, tmp_path / "two.json")
+    assert again.returncode == 0 and "found" in again.stdout, again.stderr
+    one, two = Reference.load(tmp_path / "one.json"), Reference.load(tmp_path / "two.json")
+    assert one == two and one.uri.startswith(f"{root}/arbitrage/")
+    next_step = ["--input", f"examples={tmp_path / 'one.json'}", "--store", root, "--output", tmp_path / "three.json"]
+    refused = call("-m", "components.sft", *next_step)  # it fetches its input, and says what else it needs
+    assert refused.returncode == 2 and "Traceback" not in refused.stderr
+    assert (open_store(root).fetch(one) / "examples.parquet").is_file()
+
+
+def test_a_bucket_that_is_not_there_is_one_sentence_and_exit_2(rows, tmp_path, service):
+    done = call(
+        "-m",
+        "components.arbitrage",
+        "--input",
+        f"scored={rows}",
+        "--store",
+        "s3://nowhere/x",
+        "--output",
+        tmp_path / "o",
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.strip().splitlines() == [
+        "expanse: There is no bucket 'nowhere'; create it, or correct EXPANSE_STORE or the address."
+    ]
 
 
 def test_wrong_options_are_one_sentence_and_exit_2(rows, tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from components.common.artifacts import read_manifest
 from components.common.errors import BadInput, Transient
 from components.common.mlflow_client import connect
+from components.common.store import origin
 from components.promotion.task import Config, run
 from tests.unit.promotion.conftest import evaluation_of, gate_of, released
 
@@ -53,6 +54,14 @@ def test_a_passed_model_gets_a_version_its_lineage_and_the_alias(tmp_path: Path,
     assert version.tags["expanse.model"] == reference.digest
     assert version.tags["expanse.input.models"] == f"{'d' * 64} {'e' * 64}"
     assert version.tags["arena/win_rate"] == "0.61 (0.58 to 0.64)"
+
+
+def test_a_model_from_a_remote_store_is_registered_by_its_address_there(tmp_path: Path, uri: str) -> None:
+    inputs = released(tmp_path / "a", "weights")
+    origin(inputs["model"][0]).write_text("s3://bucket/store/merging/key/0123456789abcdef")
+    document = registered(inputs, tmp_path / "output")
+    version = connect(uri).get_model_version_by_alias("expanse-mini", "champion")
+    assert version.source == document["source"] == "s3://bucket/store/merging/key/0123456789abcdef"
 
 
 def test_the_same_model_again_changes_nothing_and_a_new_one_takes_the_alias(tmp_path: Path, uri: str) -> None:
