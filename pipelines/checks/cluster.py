@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from components.common.cluster import NAMESPACE, connect, explained, namespace
+from components.common.endpoints import Served
 from components.common.errors import BadInput, Transient
 from pipelines.checks.finding import Check, Finding, ok, skipped
+from pipelines.checks.parts import find_all
 from pipelines.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -85,15 +87,21 @@ def trains_in_jobs(recipe: Recipe) -> bool:
 
 
 def serves(recipe: Recipe) -> bool:
-    """Whether the run creates InferenceServices."""
-    return recipe.deployment.mode != "local"
+    """Whether the run creates InferenceServices: to deploy its result, or to sample from a model."""
+    return recipe.deployment.mode != "local" or any(find_all(recipe, Served))
+
+
+def queues(recipe: Recipe) -> list[str]:
+    """The LocalQueues that the recipe names."""
+    served = {part.queue for _, part in find_all(recipe, Served)}
+    return sorted(name for name in {recipe.platform.queue, *served} if name)
 
 
 def needed_kinds(recipe: Recipe) -> list[Kind]:
     """The custom resources that this recipe's run needs."""
     kinds = [TRAINJOBS, TRAINING_RUNTIMES] if trains_in_jobs(recipe) else []
     kinds += [INFERENCE_SERVICES] if serves(recipe) else []
-    return kinds + ([LOCAL_QUEUES] if recipe.platform.queue else [])
+    return kinds + ([LOCAL_QUEUES] if queues(recipe) else [])
 
 
 def cluster_checks(recipe: Recipe, cluster: Cluster) -> list[Check]:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from components.common.addresses import check_url
+from components.common.endpoints import Endpoint
 from components.common.errors import BadInput, Transient
-from components.evaluation.settings import Config as Evaluation
 from components.evaluation.settings import EndpointJudgeSettings
 from pipelines.checks.finding import Check, Finding, ok, skipped
+from pipelines.checks.parts import find_all
 from pipelines.checks.web import ask, fields, is_inside
 from pipelines.recipe import Recipe
 
@@ -17,9 +18,9 @@ LISTED = 5
 
 @dataclass(frozen=True)
 class Target:
-    """A model at an endpoint, and what the recipe uses it for."""
+    """A model at an endpoint; ``path`` is where the recipe names it."""
 
-    role: str
+    path: str
     url: str
     model: str
     key_variable: str | None
@@ -27,11 +28,11 @@ class Target:
     @property
     def name(self) -> str:
         """As it is shown."""
-        return f"endpoint of {self.role}"
+        return f"endpoint {self.path}"
 
 
 def endpoint_checks(recipe: Recipe) -> list[Check]:
-    """One check per distinct endpoint, model and key."""
+    """One check per distinct endpoint, model and key, wherever the recipe names it."""
     found: dict[tuple[str, str, str | None], Target] = {}
     for target in _targets(recipe):
         found.setdefault((target.url, target.model, target.key_variable), target)
@@ -39,14 +40,10 @@ def endpoint_checks(recipe: Recipe) -> list[Check]:
 
 
 def _targets(recipe: Recipe) -> Iterator[Target]:
-    for teacher in recipe.teachers:
-        if teacher.endpoint:
-            endpoint = teacher.endpoint
-            yield Target(f"teacher {teacher.name}", endpoint.url, endpoint.model, endpoint.api_key_variable)
-    judged: dict[str, Evaluation] = {"the judge": recipe.evaluation, "the rounds' judge": recipe.online.check}
-    for role, config in judged.items():
-        if isinstance(judge := config.judge, EndpointJudgeSettings):
-            yield Target(role, judge.url, judge.model, judge.api_key_variable)
+    kinds: tuple[type[Endpoint] | type[EndpointJudgeSettings], ...] = (Endpoint, EndpointJudgeSettings)
+    for kind in kinds:
+        for path, part in find_all(recipe, kind):
+            yield Target(path.removesuffix(".endpoint"), part.url, part.model, part.api_key_variable)
 
 
 def _looker(target: Target, recipe: Recipe) -> Callable[[], Finding]:

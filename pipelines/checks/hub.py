@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.benchmarks.registry import DATASETS
+from components.common.endpoints import Served
 from components.common.errors import BadInput
 from pipelines.checks.finding import Check, Finding, ok, skipped
 from pipelines.checks.licences import agree
+from pipelines.checks.parts import find_all
 from pipelines.checks.web import ask, fields
 from pipelines.recipe import ModelSource, Recipe, Teacher
 
@@ -19,7 +21,7 @@ TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".zst", ".gz"
 
 @dataclass(frozen=True)
 class Repository:
-    """``kind`` is "models" or "datasets"; a data set's licence is not the recipe's business ("")."""
+    """``kind`` is "models" or "datasets"; ``licence`` is what the recipe states, "" where it states none."""
 
     name: str
     kind: str
@@ -44,6 +46,10 @@ def _repositories(recipe: Recipe) -> Iterator[Repository]:
         if model.source and model.source.startswith(PREFIX):
             identifier, _, revision = model.source.removeprefix(PREFIX).partition("@")
             yield Repository(name, "models", identifier, revision, model.license)
+    for path, served in find_all(recipe, Served):
+        if served.source:
+            identifier, _, revision = served.source.removeprefix(PREFIX).partition("@")
+            yield Repository(f"model {path}", "models", identifier, revision)
     if recipe.benchmarks and recipe.benchmarks.source == "hub":
         for name in recipe.benchmarks.names:
             yield Repository(f"data set {DATASETS[name].hub}", "datasets", DATASETS[name].hub)
@@ -123,6 +129,8 @@ def _tables(repository: Repository, files: list[str]) -> Finding:
 
 
 def _licence(repository: Repository, about: Mapping[str, Any]) -> Finding | None:
+    if not repository.licence:
+        return None
     card = about.get("cardData") or {}
     hub, name = str(card.get("license") or ""), str(card.get("license_name") or "")
     if not hub:
@@ -143,9 +151,7 @@ def _licence(repository: Repository, about: Mapping[str, Any]) -> Finding | None
 
 def _revision(repository: Repository, about: Mapping[str, Any]) -> Finding:
     if repository.revision:
-        return ok(
-            repository.name, f"{repository.identifier} has the revision {repository.revision}, {repository.licence}"
-        )
+        return ok(repository.name, f"{repository.identifier} has the revision {repository.revision}")
     remedy = f"pin it as hf://{repository.identifier}@{about.get('sha') or 'REVISION'}"
     return Finding(
         "warning", repository.name, f"{repository.identifier} is there, at whatever its main branch is", remedy

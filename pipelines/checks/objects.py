@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from components.common.cluster import explained
+from components.common.endpoints import Served
 from components.common.errors import BadInput
-from pipelines.checks.cluster import KSERVE, KUEUE, SECONDS, TRAINER, Cluster, serves, trains_in_jobs
+from pipelines.checks.cluster import KSERVE, KUEUE, SECONDS, TRAINER, Cluster, queues, serves, trains_in_jobs
 from pipelines.checks.finding import Check, Finding, ok, skipped
+from pipelines.checks.parts import find_all
 from pipelines.recipe import Recipe
 
 PULL_TYPES = frozenset({"kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"})
@@ -46,9 +48,8 @@ def object_checks(recipe: Recipe, cluster: Cluster) -> list[Check]:
 
 
 def _custom_checks(recipe: Recipe, cluster: Cluster) -> list[Check]:
-    platform, checks = recipe.platform, []
-    if queue := platform.queue:
-        checks.append(Check(f"LocalQueue {queue}", lambda: look_at_queue(cluster, queue)))
+    platform = recipe.platform
+    checks = [_queue(cluster, name) for name in queues(recipe)]
     for name in sorted({each for each in _priorities(recipe) if each}):
         checks.append(
             _cluster_object("WorkloadPriorityClass", KUEUE, "v1beta1", "workloadpriorityclasses", name, cluster)
@@ -57,9 +58,17 @@ def _custom_checks(recipe: Recipe, cluster: Cluster) -> list[Check]:
         runtime, plural = platform.training_runtime, "clustertrainingruntimes"
         checks.append(_cluster_object("ClusterTrainingRuntime", TRAINER, "v1alpha1", plural, runtime, cluster))
     if serves(recipe):
-        name = platform.serving_runtime
-        checks.append(Check(f"ServingRuntime {name}", lambda: look_for_serving_runtime(cluster, name)))
+        named = {part.runtime or platform.serving_runtime for _, part in find_all(recipe, Served)}
+        checks += [_serving_runtime(cluster, name) for name in sorted(named or {platform.serving_runtime})]
     return checks
+
+
+def _queue(cluster: Cluster, name: str) -> Check:
+    return Check(f"LocalQueue {name}", lambda: look_at_queue(cluster, name))
+
+
+def _serving_runtime(cluster: Cluster, name: str) -> Check:
+    return Check(f"ServingRuntime {name}", lambda: look_for_serving_runtime(cluster, name))
 
 
 def _priorities(recipe: Recipe) -> list[str | None]:

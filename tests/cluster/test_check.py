@@ -7,8 +7,10 @@ import uuid
 import pytest
 from kubernetes import client
 
+from components.common.endpoints import Served
+from components.common.endpoints import Toleration as ServedToleration
 from components.common.errors import BadInput, Transient
-from pipelines.checks.capacity import look_at_quotas, look_for_nodes
+from pipelines.checks.capacity import Wanted, look_at_quotas, look_for_nodes
 from pipelines.checks.cluster import TRAINER, Cluster, Kind, find_cluster, kind_checks, look_for_namespace, needed_kinds
 from pipelines.checks.collecting import in_cluster
 from pipelines.checks.objects import look_at_queue, look_for_serving_runtime, object_checks
@@ -168,7 +170,7 @@ def quota(core, namespace, hard, used, **spec):
     core.patch_namespaced_resource_quota_status("team", namespace, {"status": {"hard": hard, "used": used}})
 
 
-TRAINING = {"training": Machine(cpu="32", memory="256Gi", gpus=8, nodes=2)}
+TRAINING = [Wanted.by_machine("resources.training", Machine(cpu="32", memory="256Gi", gpus=8, nodes=2))]
 
 
 def test_a_namespace_without_quotas_has_room(cluster):
@@ -219,14 +221,22 @@ def node(core):
 def test_nodes_are_there_large_enough_and_open(cluster, node):
     bears = (Toleration(key="team", operator="Equal", value="other"),)
     fitting = Machine(gpus=8, node_selector={"pool": node}, tolerations=bears)
-    assert look_for_nodes(cluster, "training", fitting).status == "ok"
+
+    def look(**changes):
+        return look_for_nodes(cluster, Wanted.by_machine("resources.training", fitting.model_copy(update=changes)))
+
+    assert look().status == "ok"
     with pytest.raises(
         BadInput, match=r"carry the taint team=other:NoSchedule, .* add it to resources.training.tolerations"
     ):
-        look_for_nodes(cluster, "training", fitting.model_copy(update={"tolerations": ()}))
+        look(tolerations=())
     for too_much in ({"gpus": 9}, {"nodes": 2}, {"node_selector": {"pool": "elsewhere"}}):
-        found = look_for_nodes(cluster, "training", fitting.model_copy(update=too_much))
-        assert found.status == "warning" and "autoscaler" in found.remedy
+        assert look(**too_much).status == "warning" and "autoscaler" in look(**too_much).remedy
+
+
+def test_replicas_of_a_served_model_share_a_node(cluster, node):
+    served = Served(gpus=4, replicas=2, node_selector={"pool": node}, tolerations=(ServedToleration(),))
+    assert "there is room for 2" in look_for_nodes(cluster, Wanted.by_served("teachers.a.served", served)).sentence
 
 
 def test_the_whole_command_says_everything_at_once(cluster, core, namespace, capsys, monkeypatch, tmp_path):

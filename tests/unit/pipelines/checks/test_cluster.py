@@ -7,7 +7,7 @@ import yaml
 from kubernetes import client
 
 from components.common.errors import BadInput
-from pipelines.checks.capacity import look_at_quotas, look_for_nodes
+from pipelines.checks.capacity import Wanted, look_at_quotas, look_for_nodes
 from pipelines.checks.cluster import Cluster, Finding, find_cluster, look_at_permissions
 from pipelines.checks.objects import object_checks
 from pipelines.loading import load_recipe
@@ -83,8 +83,8 @@ def test_what_we_may_not_read_is_skipped_and_said(server, cluster):
         assert found[name].look().status == "skipped"
     server.answers["/api/v1/namespaces/team/resourcequotas"] = forbidden("resourcequotas")
     server.answers["/api/v1/nodes?labelSelector="] = forbidden("nodes")
-    assert look_at_quotas(cluster, {}).status == "skipped"
-    assert look_for_nodes(cluster, "training", Machine(gpus=1)).status == "skipped"
+    assert look_at_quotas(cluster, []).status == "skipped"
+    assert look_for_nodes(cluster, Wanted.by_machine("resources.training", Machine(gpus=1))).status == "skipped"
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_what_fails_is_in_the_table_and_the_exit_code(capsys, registry, monkeypa
     judge = f"evaluation.judge={{kind: endpoint, url: '{server.url}/v1', model: j, api_key_variable: JUDGE}}"
     code, out, err = run(capsys, "plan", "--recipe", "mini", "--check", "--set", images, "--set", judge)
     assert code == 2 and "refuses the key in JUDGE" in " ".join(out.split())
-    assert err.startswith("expanse: 1 of ") and "(endpoint of the judge)" in err and err.count("\n") == 1
+    assert err.startswith("expanse: 1 of ") and "(endpoint evaluation.judge)" in err and err.count("\n") == 1
 
 
 def test_what_is_away_is_exit_3(capsys, registry, nobody):

@@ -16,7 +16,7 @@ def recipe():
 
 
 def target(url, model="judge", variable=None):
-    return Target("the judge", f"{url}/v1", model, variable)
+    return Target("evaluation.judge", f"{url}/v1", model, variable)
 
 
 def test_a_model_that_is_served_is_fine(server, recipe):
@@ -93,7 +93,7 @@ def test_what_only_pods_can_reach_is_skipped(recipe):
 def test_teachers_and_judges_are_asked_once_each(recipe):
     names = [check.object for check in endpoint_checks(recipe)]
     assert names == [
-        "endpoint of teacher gemma-2-27b", "endpoint of teacher llama-3-1-70b", "endpoint of teacher qwen-2-5-32b",
-        "endpoint of teacher aya-23-35b", "endpoint of the judge",
+        "endpoint teachers.gemma-2-27b", "endpoint teachers.llama-3-1-70b", "endpoint teachers.qwen-2-5-32b",
+        "endpoint teachers.aya-23-35b", "endpoint online.check.judge",
     ]  # fmt: skip
     assert endpoint_checks(load_recipe("mini")) == []

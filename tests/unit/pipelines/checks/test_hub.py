@@ -123,3 +123,8 @@ def test_everything_that_a_run_downloads_is_checked_once():
     assert "baseline aya-23-8b" not in names  # the same repository as the base
     assert names.count("data set CohereLabs/aya_evaluation_suite") == 1
     assert hub_checks(load_recipe("mini")) == []
+
+
+def test_a_model_that_is_only_served_has_no_licence_to_compare(hub):
+    hub.answers["/api/models/org/model/revision/v1"] = about(cardData={"license": "anything"})
+    assert look(Repository("model teachers.a.served", "models", "org/model", "v1"), False).status == "ok"
