@@ -4,8 +4,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 
-TRIES, PAUSE = 5, 3
+TRIES = 5
 
 
 def ask(address: str) -> str:
@@ -21,15 +22,15 @@ def ask(address: str) -> str:
     return ""
 
 
-def main(addresses: list[str]) -> int:
-    """Try each address a few times, for services that are just starting; 1 if one stays bad."""
+def main(addresses: Sequence[str], pause: float = 3) -> int:
+    """Try each address a few times, ``pause`` seconds apart, for services that are just starting; 1 if one stays bad."""
     failed = 0
     for address in addresses:
         for attempt in range(TRIES):
             problem = ask(address)
             if not problem:
                 break
-            time.sleep(PAUSE if attempt + 1 < TRIES else 0)
+            time.sleep(pause if attempt + 1 < TRIES else 0)
         print(f"{'failed' if problem else 'ok'}: {address} {problem}".rstrip(), flush=True)
         failed += bool(problem)
     return min(failed, 1)
