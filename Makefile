@@ -31,6 +31,7 @@ bench: $(READY)
 # Needs buildah, podman or docker; see docs/images.md for ROLES, REGISTRY, BASE, PUSH=1 and BUILD_FLAGS.
 images: $(READY)
 	$(BIN)/python -m images.build $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(BASE),--base $(BASE)) $(if $(PUSH),--push) $(ROLES)
+	$(if $(PUSH),$(BIN)/python manifests/render.py)
 
 # The images for real: built on a Debian base made here, and run as a cluster would run them. Minutes.
 image-test: $(READY) image-tools

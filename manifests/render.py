@@ -2,7 +2,8 @@
 
     python manifests/render.py
 
-A file for each template, as the template writes it, less what only Helm needs.
+A file for each template, as the template writes it, less what only Helm needs. The overlays are written by hand, but for the
+name of the job that uploads recipes: it holds a hash of what the job does.
 """
 
 import re
@@ -21,6 +22,7 @@ HELM = re.compile(
     r"|^ *\n",
     re.MULTILINE,
 )
+JOB = re.compile(r"expanse-upload-[0-9a-f]{10}\b")
 #: The runtimes are files of their own here, which the chart takes; the test is a Helm hook.
 NOT_TAKEN = {"runtimes.yaml", "check.yaml"}
 
@@ -37,8 +39,11 @@ def wanted() -> dict[Path, str]:
     files = {MANIFESTS / "base" / name: text for name, text in base.items()}
     for example in sorted((CHART / "examples").glob("*.yaml")):
         values = yaml.safe_load(example.read_text(encoding="utf-8"))
-        added = {name: text for name, text in _templates(values).items() if name not in base}
-        files |= {MANIFESTS / "overlays" / example.stem / name: text for name, text in added.items()}
+        folder, templates = MANIFESTS / "overlays" / example.stem, _templates(values)
+        files |= {folder / name: text for name, text in templates.items() if name not in base}
+        (job,) = set(JOB.findall(templates["pipelines.yaml"]))
+        overlay = folder / "kustomization.yaml"
+        files[overlay] = JOB.sub(job, overlay.read_text(encoding="utf-8"))
     return files
 
 
