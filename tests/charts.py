@@ -48,6 +48,7 @@ VALUE_SETS = {
     "nothing": {
         "mlflow": {"enabled": False},
         "pipelines": {"upload": False},
+        "data": {"size": ""},
         "runtimes": {"serving": False, "training": False},
         "networkPolicies": {"enabled": False},
         "quota": {"hard": None},

@@ -54,7 +54,7 @@ def test_a_release_is_installed_upgraded_rolled_back_and_removed(api, helm, name
 
     helm.uninstall("expanse")
     left = core.list_namespaced_persistent_volume_claim(namespace).items
-    assert [each.metadata.name for each in left] == ["expanse-mlflow"]
+    assert {each.metadata.name for each in left} == {"expanse-data", "expanse-mlflow"}
     assert not apps.list_namespaced_deployment(namespace).items
     assert not client.NetworkingV1Api(api).list_namespaced_network_policy(namespace).items
     assert f"{namespace}-runtime-reader" not in {
