@@ -3,10 +3,11 @@
 import re
 
 from pipelines.checks.finding import Check, Finding, ok
-from pipelines.recipe import Recipe
+from pipelines.recipe import Baseline, Recipe
 
 #: Ways in which one licence is written, after ``normal``.
 SAME = {"mistralresearchlicense": "mrl", "mrl01": "mrl", "llama31communitylicense": "llama31"}
+REWARD = "licence of the reward model"
 #: What else a teacher's licence asks of a model that is trained on its answers.
 LLAMA = "asks models that are trained on its answers to begin their name with 'Llama'"
 GEMMA = "puts models that are trained on its answers under the Gemma terms of use"
@@ -31,9 +32,9 @@ def agree(stated: str, hub: str, hub_name: str = "") -> bool:
 
 def licence_checks(recipe: Recipe) -> list[Check]:
     """What the registered model's licence, the base's, means with these teachers."""
-    names = [teacher.name for teacher in recipe.teachers]
-    checks = [Check("licence of the result", lambda: of_result(recipe))]
-    return checks + [_of_teacher(recipe, index) for index, _ in enumerate(names)]
+    checks = [Check("licence of the result", lambda: of_result(recipe)), Check(REWARD, lambda: of_reward_model(recipe))]
+    checks += [_of_teacher(recipe, index) for index, _ in enumerate(recipe.teachers)]
+    return checks + [_of_baseline(baseline) for baseline in recipe.baselines]
 
 
 def of_result(recipe: Recipe) -> Finding:
@@ -43,6 +44,21 @@ def of_result(recipe: Recipe) -> Finding:
     if is_noncommercial(licence):
         return Finding("warning", "licence of the result", sentence, "do not serve it commercially")
     return ok("licence of the result", sentence)
+
+
+def of_reward_model(recipe: Recipe) -> Finding:
+    """A reward model's scores choose the training data; its own text is in none of it."""
+    licence, result = recipe.reward.license, recipe.registry.registered_model
+    if is_noncommercial(licence) and not is_noncommercial(recipe.base.license):
+        sentence = f"{licence} forbids commercial use, and its scores choose what {result} is trained on"
+        return Finding("warning", REWARD, sentence, "have the terms read, or choose another reward model")
+    return ok(REWARD, f"{licence} goes with {recipe.base.license}")
+
+
+def _of_baseline(baseline: Baseline) -> Check:
+    name = f"licence of baseline {baseline.name}"
+    use = " for research only" if is_noncommercial(baseline.license) else ""
+    return Check(name, lambda: ok(name, f"{baseline.license}: compared with{use}, never trained on"))
 
 
 def _of_teacher(recipe: Recipe, index: int) -> Check:

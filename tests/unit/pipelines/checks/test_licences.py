@@ -40,6 +40,17 @@ def test_a_non_commercial_teacher_does_not_go_with_a_commercial_result():
     assert checks["licence of teacher qwen-2-5-32b"].status == "ok"
 
 
+def test_a_non_commercial_reward_model_is_flagged_and_baselines_are_only_compared_with():
+    checks = found("base.license=Apache-2.0", "reward.license=CC-BY-NC-4.0")
+    assert checks["licence of the reward model"].status == "warning"
+    assert found()["licence of the reward model"].status == "ok"
+    assert (
+        checks["licence of baseline ministral-8b"].sentence
+        == "MRL-0.1: compared with for research only, never trained on"
+    )
+    assert checks["licence of baseline qwen-2-5-7b"].sentence == "Apache-2.0: compared with, never trained on"
+
+
 def test_what_licences_ask_of_models_trained_on_answers():
     assert "begin their name with 'Llama'" in found()["licence of teacher llama-3-1-70b"].sentence
     assert "Gemma terms" in found()["licence of teacher gemma-2-27b"].sentence
