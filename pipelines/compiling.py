@@ -1,5 +1,6 @@
 """From a recipe to the intermediate representation that Kubeflow Pipelines runs."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,23 @@ from pipelines.platform import Dresser
 from pipelines.recipe import Recipe
 
 #: libyaml's where it is installed: kfp's own writer takes most of a second.
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-
-
-class _Plain(_Dumper):  # type: ignore[misc]
-    """Writes a value that occurs twice in full: the settings of steps are shared objects."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def compile_recipe(recipe: Recipe, output: Path, cache: bool | None = None) -> dict[str, str]:
     """Write the recipe's pipeline as YAML; raises Transient when the file cannot be written. Returns each step's chapter.
 
-    The first document is the graph, the second the settings that its steps have on Kubernetes. ``cache`` as in Dresser.
+    The first document is the graph, the second the settings that its steps have on Kubernetes: the same few over and over,
+    written as JSON, which is YAML too and takes a tenth of the time. ``cache`` as in Dresser.
     """
     dresser = Dresser(recipe, cache)
     spec = json_format.MessageToDict(build(recipe, dresser).pipeline_spec)
-    documents = [spec, dresser.document(spec)]
+    settings = json.dumps(dresser.document(spec), indent=1, sort_keys=True)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("w", encoding="utf-8") as file:
-            yaml.dump_all(documents, file, Dumper=_Plain, sort_keys=True, allow_unicode=True, width=1 << 20)
+            yaml.dump(spec, file, Dumper=_DUMPER, sort_keys=True, allow_unicode=True, width=1 << 20)
+            file.write(f"---\n{settings}\n")
     except OSError as error:
         raise storage_error(error, output.parent) from error
     return _chapters(spec)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.common.errors import BadInput, Transient
+
+if TYPE_CHECKING:
+    import httpx
 
 Entry = dict[str, Any]
 
@@ -26,6 +28,8 @@ def probe(url: str, name: str, probes: Sequence[Probe], max_tokens: int, seconds
 
     Raises BadInput when an answer is refused, malformed, or differs between protocols; Transient when none comes.
     """
+    import httpx
+
     with httpx.Client(base_url=url, timeout=seconds, trust_env=False) as client:
         talk = _Talk(client, name, max_tokens)
         try:
@@ -51,7 +55,7 @@ def probe(url: str, name: str, probes: Sequence[Probe], max_tokens: int, seconds
 class _Talk:
     """One conversation partner; each method asks one question and returns its entry of the transcript."""
 
-    def __init__(self, client: httpx.Client, name: str, max_tokens: int) -> None:
+    def __init__(self, client: "httpx.Client", name: str, max_tokens: int) -> None:
         self._client, self._name = client, name
         self._settings = {"max_tokens": max_tokens, "temperature": 0}
 
@@ -86,7 +90,7 @@ class _Talk:
         return self._client.post(path, json=body).raise_for_status().json()
 
 
-def _events(response: httpx.Response) -> Iterator[Any]:
+def _events(response: "httpx.Response") -> Iterator[Any]:
     """The events of a stream up to its end mark; raises ValueError when the mark does not come."""
     for line in response.iter_lines():
         data = line.removeprefix("data: ")
