@@ -14,6 +14,7 @@ from typing import Any
 from components.common.artifacts import MANIFEST, Provenance, read_manifest, verify, write_manifest
 from components.common.canonical import digest, file_digest
 from components.common.errors import BadInput, Transient
+from components.common.processes import world_size
 from components.common.step import STORE
 from components.common.store import Store, open_store, scratch
 
@@ -22,8 +23,11 @@ KEPT = 2  # checkpoints of a run in the store: the newest, and one more in case 
 
 
 def run_identity(configuration: dict[str, Any], folders: list[Path]) -> str:
-    """A digest of everything that the course of a run depends on: its settings and the bytes of its inputs."""
-    return digest([configuration, [_content(folder) for folder in folders]])[:16]
+    """A digest of everything that the course of a run depends on: its settings and the bytes of its inputs.
+
+    And of whether it is sharded: checkpoints of one process and of several have different forms.
+    """
+    return digest([configuration, world_size() > 1, [_content(folder) for folder in folders]])[:16]
 
 
 def checkpoint_folder(output: Path, identity: str) -> Path:
@@ -40,73 +44,73 @@ def seal(checkpoint: Path) -> None:
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that is whole; later ones, which a crash cut off or damaged, are removed."""
-    for checkpoint in sorted(folder.glob(f"{PREFIX}*"), key=_step, reverse=True):
+    for checkpoint in sorted(folder.glob(f"{PREFIX}*"), key=lambda path: step_of(path.name), reverse=True):
         with suppress(BadInput):
             if read_manifest(checkpoint).stage == "checkpoint":
                 verify(checkpoint)
                 return checkpoint
-        if os.environ.get("RANK", "0") == "0":
-            shutil.rmtree(checkpoint)
+        shutil.rmtree(checkpoint)
     return None
 
 
 def resume_point(folder: Path) -> Path | None:
     """The newest whole checkpoint here or in the store, from where it is brought here; None if there is none."""
     here = latest_checkpoint(folder)
-    store = _store()
-    names = store.kept(_group(folder)) if store else []
-    for path in sorted((folder / name for name in names if name.startswith(PREFIX)), key=_step, reverse=True):
-        if here is not None and _step(path) <= _step(here):
+    store = store_here()
+    names = store.kept(group_of(folder)) if store else []
+    for name in sorted((name for name in names if name.startswith(PREFIX)), key=step_of, reverse=True):
+        if here is not None and step_of(name) <= step_of(here.name):
             break
-        if store and store.restore(_group(folder), path.name, path):
-            return path
+        if store and store.restore(group_of(folder), name, folder / name):
+            return folder / name
     return here
 
 
 def keep_checkpoint(checkpoint: Path) -> None:
     """Have the store keep a sealed checkpoint in place of older ones."""
-    group = _group(checkpoint.parent)
-    if store := _store():
-        with _going_on(checkpoint):
+    group = group_of(checkpoint.parent)
+    if store := store_here():
+        with going_on(checkpoint):
             store.keep(group, checkpoint.name, checkpoint)
             checkpoints = (name for name in store.kept(group) if name.startswith(PREFIX))
-            store.forget(group, sorted(checkpoints, key=lambda name: _step(Path(name)))[:-KEPT])
+            store.forget(group, sorted(checkpoints, key=step_of)[:-KEPT])
 
 
 def keep_file(path: Path) -> None:
     """Have the store keep a finished file that lies beside the checkpoints: a shard, a snapshot."""
     folder = path.with_name(f".{path.name}.kept")
-    if store := _store():
-        with _going_on(path):
+    if store := store_here():
+        with going_on(path):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             (folder / path.name).hardlink_to(path)
             seal(folder)
-            store.keep(_group(path.parent), path.name, folder)
+            store.keep(group_of(path.parent), path.name, folder)
             shutil.rmtree(folder)
 
 
 def bring_file(path: Path) -> None:
     """Bring a file that was kept elsewhere, unless it is here; nothing if it was not kept."""
     folder = path.with_name(f".{path.name}.kept")
-    store = None if path.is_file() else _store()
-    if store and store.restore(_group(path.parent), path.name, folder):
+    store = None if path.is_file() else store_here()
+    if store and store.restore(group_of(path.parent), path.name, folder):
         (folder / path.name).rename(path)
         shutil.rmtree(folder)
 
 
-def _group(folder: Path) -> str:
+def group_of(folder: Path) -> str:
     """What the store calls ``<stage>-<key>/scratch/<identity>``; it forgets all of a key when that is committed."""
     return f"{folder.parents[1].name}/{folder.name}"
 
 
-def _store() -> Store | None:
+def store_here() -> Store | None:
+    """The store of the environment, None without one."""
     uri = os.environ.get(STORE)
     return open_store(uri) if uri else None
 
 
 @contextmanager
-def _going_on(path: Path) -> Iterator[None]:
+def going_on(path: Path) -> Iterator[None]:
     """What could not be kept is still here: no reason to stop the work."""
     try:
         yield
@@ -114,8 +118,9 @@ def _going_on(path: Path) -> Iterator[None]:
         print(f"{path.name} is kept on this machine only: {error}", file=sys.stderr, flush=True)
 
 
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix(PREFIX))
+def step_of(name: str) -> int:
+    """The step that a checkpoint's name says."""
+    return int(name.removeprefix(PREFIX))
 
 
 def _content(folder: Path) -> str:

@@ -21,3 +21,8 @@ def local_rank() -> int:
 def node() -> int:
     """The number of this process's node."""
     return int(os.environ.get("GROUP_RANK", "0"))
+
+
+def local_world_size() -> int:
+    """How many of the processes run on each node."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -100,7 +100,8 @@ class ShardedTrainer:
         from torch.distributed.checkpoint.state_dict import get_state_dict
 
         weights, optimizer = get_state_dict(self.model, self.optimizer)
-        save({"model": weights, "optimizer": optimizer}, checkpoint_id=Path(output_dir) / SHARDS)
+        with _first_cause():
+            save({"model": weights, "optimizer": optimizer}, checkpoint_id=Path(output_dir) / SHARDS)
         if rank() == 0:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER)
 
@@ -117,6 +118,18 @@ class ShardedTrainer:
         from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
         weights, optimizer = get_state_dict(self.model, self.optimizer)
-        load({"model": weights, "optimizer": optimizer}, checkpoint_id=Path(checkpoint) / SHARDS)
+        with _first_cause():
+            load({"model": weights, "optimizer": optimizer}, checkpoint_id=Path(checkpoint) / SHARDS)
         set_state_dict(self.model, self.optimizer, model_state_dict=weights, optim_state_dict=optimizer)
         self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER, weights_only=True))
+
+
+@contextmanager
+def _first_cause() -> Iterator[None]:
+    """Raise what went wrong in the first process instead of torch's collection, which is not even an Exception."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as error:
+        raise error.failures[min(error.failures)][0] from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from components.common.artifacts import Provenance, Reference
 from components.common.processes import local_rank, node, rank, world_size
+from components.common.s3_store import S3Store
 from components.common.store import Produce, Store
 
 #: How long ranks wait for one that fetches or commits; a rank that dies ends the wait at once.
@@ -37,6 +38,14 @@ class Talk:
         heard: list[Any] = [None] * world_size()
         dist.all_gather_object(heard, (node(), words), group=self.group)
         return next(str(each) for at, each in heard if at == node() and each is not None)
+
+    def agree(self, yes: bool) -> bool:
+        """Whether all say yes."""
+        import torch.distributed as dist
+
+        heard: list[Any] = [None] * world_size()
+        dist.all_gather_object(heard, yes, group=self.group)
+        return all(heard)
 
     def meet(self) -> None:
         """Wait for all."""
@@ -85,7 +94,7 @@ class Leader(_Together):
         """See Store.produce."""
 
         def together(output: Path) -> Any:
-            self._tell(str(output.parent))
+            self._tell(str(output.parent.relative_to(_disk(self.store))))
             return produce(output)
 
         return self.store.produce(provenance, together)
@@ -109,10 +118,15 @@ class Follower(_Together):
     def produce(self, provenance: Provenance, produce: Produce) -> Reference:
         """Work as rank 0 does; the reference is nobody's."""
         if folder := self.talk.from_leader(None):
-            output = Path(folder) / f"output-of-rank-{rank()}"
+            output = _disk(self.store) / folder / f"output-of-rank-{rank()}"
             output.mkdir(parents=True, exist_ok=True)
             try:
                 produce(output)
             finally:
                 shutil.rmtree(output, ignore_errors=True)
         return Reference(provenance.stage, provenance.key, "", "", 0)
+
+
+def _disk(store: Store) -> Path:
+    """The folder below which attempts have the same path on every node."""
+    return store.scratch if isinstance(store, S3Store) else Path("/")

@@ -28,8 +28,10 @@ from components.common.artifacts import MANIFEST
 from components.common.checkpoints import PREFIX, keep_checkpoint, resume_point, seal
 from components.common.errors import BadInput, Transient
 from components.common.model_files import INDEX, check_model_folder
-from components.common.processes import world_size
+from components.common.processes import rank, world_size
 from components.common.sharding import ShardedTrainer, all_finite, sharding, whole_weights
+from components.common.shared_checkpoints import keep_together, resume_together
+from components.common.together import Talk
 from components.common.training import Plan, TrainingConfig
 
 EXPLOSION = 3.0
@@ -113,10 +115,11 @@ def train(trainer: Trainer, folder: Path, limit: float) -> Logs:
     anything is saved, and Transient when the memory or the disk is exhausted.
     """
     trainer.remove_callback(PrinterCallback)
-    for callback in (Watch(limit), Progress(), Seal()):
+    talk = Talk() if world_size() > 1 else None
+    for callback in (Watch(limit), Progress(), Seal(talk)):
         trainer.add_callback(callback)
-    resumed = resume_point(folder)
-    if resumed is not None:
+    resumed = resume_together(folder, talk) if talk else resume_point(folder)
+    if resumed is not None and rank() == 0:
         print(f"resuming from {resumed.name}", flush=True)
     with exhaustion_explained(folder):
         trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
@@ -158,11 +161,15 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 class Seal(TrainerCallback):  # type: ignore[misc]
     """Marks a checkpoint as whole once every process has written its part, and has the store keep it."""
 
+    def __init__(self, talk: Talk | None) -> None:
+        self.talk = talk
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Seal the checkpoint that was just written."""
-        args.distributed_state.wait_for_everyone()
-        if state.is_world_process_zero:
-            checkpoint = Path(args.output_dir) / f"{PREFIX}{state.global_step}"
+        checkpoint = Path(args.output_dir) / f"{PREFIX}{state.global_step}"
+        if self.talk:
+            keep_together(checkpoint, self.talk)
+        else:
             seal(checkpoint)
             keep_checkpoint(checkpoint)
 

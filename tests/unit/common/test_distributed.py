@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +20,7 @@ from components.common.canonical import canonical_json
 from components.common.distributed import cause, read_step
 from components.common.errors import BadInput
 from components.common.standalone import adopt
-from components.common.step import Outcome, Step, run_step
+from components.common.step import Outcome, Step, default_store, run_step
 from components.common.store import LocalStore
 from tests.trainable import example, pair, save_examples, save_pairs, save_trainable
 
@@ -28,9 +31,14 @@ TOLERANCE = {"rtol": 0, "atol": 1e-6}
 
 
 @pytest.fixture
-def step(tmp_path, monkeypatch):
-    """Makes a step of one of the two stages, with its inputs in the store of this test."""
+def local(tmp_path, monkeypatch):
+    """A store in a folder."""
     monkeypatch.setenv("EXPANSE_STORE", (tmp_path / "store").as_uri())
+
+
+@pytest.fixture
+def step(tmp_path):
+    """Makes a step of one of the two stages, with its inputs in the store of this test."""
 
     def make(stage: str, **settings) -> Step:
         model, data = adopt(save_trainable(tmp_path / "model")), tmp_path / "data"
@@ -42,17 +50,18 @@ def step(tmp_path, monkeypatch):
     return make
 
 
-def start(step: Step, tmp_path: Path) -> subprocess.Popen:
-    """The agent of a node with two ranks, as it runs in a pod of the job."""
+def start(step: Step, tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Popen:
+    """The agent of a node, by default one with two ranks, as it runs in a pod of the job."""
     (tmp_path / "last-words").touch()
     return subprocess.Popen(
-        [sys.executable, "-m", "components.common.distributed", "--standalone", "--nproc-per-node=2"],
+        [sys.executable, "-m", "components.common.distributed", *(arguments or ("--standalone", "--nproc-per-node=2"))],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env=os.environ
         | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo", "CUDA_VISIBLE_DEVICES": ""}
-        | {"EXPANSE_STEP": step.to_json(), "EXPANSE_TERMINATION_LOG": str(tmp_path / "last-words")},
+        | {"EXPANSE_STEP": step.to_json(), "EXPANSE_TERMINATION_LOG": str(tmp_path / "last-words")}
+        | environment,
     )
 
 
@@ -60,14 +69,14 @@ def alone(step: Step, tmp_path: Path) -> Outcome:
     return run_step(step, LocalStore(tmp_path / "alone"))
 
 
-def together(step: Step, tmp_path: Path) -> Outcome:
-    outcome = run_step(step, LocalStore(tmp_path / "store"))
+def together(step: Step) -> Outcome:
+    outcome = run_step(step, default_store())
     assert outcome.cached, "two processes committed nothing"
     return outcome
 
 
 def weights(outcome: Outcome) -> dict[str, torch.Tensor]:
-    return load_file(Path(outcome.reference.uri.removeprefix("file://")) / "model.safetensors")
+    return load_file(default_store().fetch(outcome.reference) / "model.safetensors")
 
 
 def assert_equal(two: Outcome, one: Outcome) -> None:
@@ -77,10 +86,10 @@ def assert_equal(two: Outcome, one: Outcome) -> None:
     torch.testing.assert_close(weights(two), weights(one), **TOLERANCE)
 
 
-def test_sft_on_two_processes_survives_the_death_of_one_and_equals_one_process(step, tmp_path):
+def test_sft_on_two_processes_survives_the_death_of_one_and_equals_one_process(local, step, tmp_path):
     work = step("sft", device_batch_size=4, steps=60, save_steps=20)
     killed = start(work, tmp_path)
-    os.kill(rank_beside(killed, tmp_path / "store", "checkpoint-20"), signal.SIGKILL)
+    os.kill(rank_of(killed, lambda: sealed(tmp_path / "store")), signal.SIGKILL)
     output, _ = killed.communicate(timeout=500)
     assert killed.returncode == 3, output
     assert json.loads((tmp_path / "last-words").read_text())["exit_code"] == 3
@@ -88,12 +97,17 @@ def test_sft_on_two_processes_survives_the_death_of_one_and_equals_one_process(s
     output, _ = again.communicate(timeout=500)
     assert again.returncode == 0, output
     assert "resuming from checkpoint-" in output
-    assert_equal(together(work, tmp_path), alone(work, tmp_path))
+    assert_equal(together(work), alone(work, tmp_path))
 
 
-def rank_beside(agent: subprocess.Popen, store: Path, checkpoint: str) -> int:
-    """The process id of one of the ranks, as soon as a checkpoint has been sealed."""
-    while not list(store.glob(f".attempts/*/scratch/*/{checkpoint}/manifest.json")):
+def sealed(store: Path) -> bool:
+    """Whether the first checkpoint has been sealed in a local store."""
+    return bool(list(store.glob(".attempts/*/scratch/*/checkpoint-20/manifest.json")))
+
+
+def rank_of(agent: subprocess.Popen, ready: Callable[[], bool]) -> int:
+    """The process id of one of the ranks, as soon as ``ready``."""
+    while not ready():
         assert agent.poll() is None, agent.stdout.read()
         time.sleep(0.01)
     children = Path(f"/proc/{agent.pid}/task").glob("*/children")
@@ -104,21 +118,61 @@ def command(pid: str) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_dpo_on_two_processes_equals_one_process(step, tmp_path):
+def test_dpo_on_two_processes_equals_one_process(local, step, tmp_path):
     work = step("dpo", device_batch_size=2, beta=0.1)
     agent = start(work, tmp_path)
     output, _ = agent.communicate(timeout=500)
     assert agent.returncode == 0, output
-    assert_equal(together(work, tmp_path), alone(work, tmp_path))
+    assert_equal(together(work), alone(work, tmp_path))
 
 
-def test_a_refusal_in_a_rank_is_the_last_word_and_the_exit_code_of_the_node(step, tmp_path):
+def test_a_refusal_in_a_rank_is_the_last_word_and_the_exit_code_of_the_node(local, step, tmp_path):
     agent = start(step("sft", device_batch_size=8), tmp_path)
     output, _ = agent.communicate(timeout=500)
     assert agent.returncode == 2, output
     words = json.loads((tmp_path / "last-words").read_text())
     assert words["exit_code"] == 2
     assert words["error"].startswith("global_batch_size 8 is not a multiple of device_batch_size 8 x 2 processes")
+
+
+def nodes(step: Step, tmp_path: Path, attempt: str) -> list[subprocess.Popen]:
+    """Two nodes with one rank and a disk of its own each, for the first time on these disks."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = ("--nnodes=2", "--nproc-per-node=1", "--master-addr=127.0.0.1", f"--master-port={port}")
+    disks = [str(tmp_path / f"{attempt}-disk-{number}") for number in range(2)]
+    return [
+        start(step, tmp_path, *place, f"--node-rank={number}", EXPANSE_SCRATCH=disk)
+        for number, disk in enumerate(disks)
+    ]
+
+
+def test_a_job_whose_nodes_are_lost_goes_on_on_others_from_what_the_store_kept(
+    root, service, step, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EXPANSE_STORE", root)
+    work = step("sft", device_batch_size=4, steps=60, save_steps=20)
+    bucket = root.split("/")[2]
+
+    def kept() -> list[str]:
+        objects = service.client().list_objects_v2(Bucket=bucket).get("Contents", [])
+        return [each["Key"] for each in objects if "/.kept/" in each["Key"] and each["Key"].endswith("manifest.json")]
+
+    lost = nodes(work, tmp_path, "first")
+    os.kill(rank_of(lost[1], lambda: any("/checkpoint-20/" in key for key in kept())), signal.SIGKILL)
+    for agent in lost:
+        output, _ = agent.communicate(timeout=500)
+        assert agent.returncode == 3, output
+    for disk in tmp_path.glob("first-disk-*"):
+        shutil.rmtree(disk)
+    assert {key.split("/")[-3].partition("-of-")[0] for key in kept()} >= {"checkpoint-20", "part-0", "part-1"}
+    again = nodes(work, tmp_path, "second")
+    outputs = [agent.communicate(timeout=500)[0] for agent in again]
+    assert [agent.returncode for agent in again] == [0, 0], outputs
+    assert "resuming from checkpoint-" in outputs[0]
+    outcome = together(work)
+    assert not kept(), "what the store kept outlives the work"
+    assert_equal(outcome, alone(work, tmp_path))
 
 
 def ended(code: int, message: str = "", timestamp: int = 0) -> SimpleNamespace:
@@ -147,14 +201,14 @@ def test_without_a_step_the_variable_is_named(monkeypatch):
         read_step()
 
 
-def test_a_large_step_comes_in_a_file(step, tmp_path, monkeypatch):
+def test_a_large_step_comes_in_a_file(local, step, tmp_path, monkeypatch):
     made = step("sft", device_batch_size=4)
     (tmp_path / "step.json").write_text(made.to_json(), encoding="utf-8")
     monkeypatch.setenv("EXPANSE_STEP_FILE", str(tmp_path / "step.json"))
     assert read_step() == made
 
 
-def test_another_code_than_the_launchers_is_refused(step, monkeypatch):
+def test_another_code_than_the_launchers_is_refused(local, step, monkeypatch):
     monkeypatch.setenv("EXPANSE_STEP", step("sft", device_batch_size=4).to_json())
     monkeypatch.setenv("EXPANSE_CODE", "0" * 64)
     with pytest.raises(BadInput, match="images of one version"):
