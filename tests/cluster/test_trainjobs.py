@@ -360,3 +360,17 @@ def test_everything_that_a_job_can_ask_for_passes_strict_validation(cluster, ste
     assert kept.metadata.owner_references[0].uid == job["metadata"]["uid"]
     other.delete()
     launcher.ended()
+
+
+@pytest.mark.filterwarnings("ignore:Support for class-based:DeprecationWarning")  # kubeflow 0.5's own
+def test_people_with_the_kubeflow_sdk_see_and_end_our_jobs(cluster, step, kubeconfig, capfd):
+    from kubeflow.common.types import KubernetesBackendConfig
+    from kubeflow.trainer import TrainerClient
+
+    sdk = TrainerClient(KubernetesBackendConfig(namespace=cluster.namespace, config_file=kubeconfig))
+    launcher = Launcher(step)
+    said(capfd, "waits for its pods")
+    (found,) = sdk.list_jobs()
+    assert (found.name, found.num_nodes, found.runtime.name) == (cluster.name, 2, "expanse-torch")
+    sdk.delete_job(found.name)
+    assert "was deleted while it ran" in str(launcher.ended())
