@@ -18,6 +18,8 @@ from pipelines.compiling import compile_recipe
 from pipelines.images import locked_images
 from pipelines.loading import load_recipe
 from pipelines.platform import READERS
+from tests.kfp_pods import pod
+from tests.pod_security import violations
 
 RECIPES = ("mini", "8b", "32b")
 PINNED = "registry.example/expanse@sha256:" + "0" * 64
@@ -69,6 +71,9 @@ class Compiled:
     def pod(self, step: str) -> dict[str, Any]:
         return self.settings[self.executor(step)]
 
+    def manifest(self, step: str) -> dict[str, Any]:
+        return pod(f"p-{step}", self.container(step), self.pod(step))
+
     def environment(self, step: str) -> dict[str, str]:
         return {each["name"]: each["value"] for each in self.container(step)["env"]}
 
@@ -108,6 +113,20 @@ def test_the_settings_parse_strictly_and_every_step_has_its_own(name, folder):
 def test_the_full_settings_parse_strictly(full):
     for settings in full.settings.values():
         json_format.ParseDict(settings, kubernetes_pb2.KubernetesExecutorConfig(), ignore_unknown_fields=False)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_pods_meet_the_restricted_standard(name, folder, full):
+    for made in (compiled(folder, name), full):
+        assert {step: found for step in made.tasks if (found := violations(made.manifest(step)["spec"]))} == {}
+
+
+@pytest.mark.parametrize("scratch", ["{kind: empty}", "{kind: pvc, claim: big}", "{kind: ephemeral}"])
+def test_pods_pass_the_schema_of_kubernetes(folder, full, scratch):
+    validate = pytest.importorskip("kubernetes_validate")
+    for made in (compiled(folder, "8b", f"platform.scratch={scratch}"), full):
+        for step in ("prompts", "score-teachers", "sft-common", "merge-sft"):
+            validate.validate(made.manifest(step), "1.36", strict=True)
 
 
 def test_resources_are_requested_and_limited(full):
