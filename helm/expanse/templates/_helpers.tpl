@@ -12,10 +12,11 @@ app.kubernetes.io/name: expanse-{{ . }}
 app.kubernetes.io/component: {{ . }}
 {{- end }}
 
-{{/* Labels of a pod: what selects it, and the product. */}}
+{{/* Labels of a pod: what selects it, and the product. No mesh sidecar: a job would never end beside one, and its own ports are closed. */}}
 {{- define "expanse.podLabels" -}}
 {{ include "expanse.selector" . }}
 app.kubernetes.io/part-of: expanse
+sidecar.istio.io/inject: "false"
 {{- end }}
 
 {{/* The restricted pod security standard, for pods that we write ourselves. */}}
@@ -49,7 +50,7 @@ imagePullSecrets:
 {{- end }}
 
 {{- define "expanse.kfpHost" -}}
-{{- .Values.kfp.host | default (printf "http://ml-pipeline.%s.svc.cluster.local:8888" .Values.kfp.namespace) }}
+{{- .Values.kfp.host | default (printf "http://ml-pipeline.%s.svc.cluster.local:%d" .Values.kfp.namespace (int .Values.kfp.apiPort)) }}
 {{- end }}
 
 {{/* "yes" where MLflow keeps something on a volume of its own. */}}
@@ -155,4 +156,12 @@ template:
           sources:
             - serviceAccountToken: {path: token, audience: pipelines.kubeflow.org, expirationSeconds: 3600}
       {{- end }}
+{{- end }}
+
+{{/* Refuse a free-form value that holds what looks like a secret. Call with (list "name of the value" value). */}}
+{{- define "expanse.noSecrets" -}}
+{{- $found := regexFind "(?i)\"[a-z_]*(password|passwd|secret_?key|access_?key|api_?key|token)\": ?\"[^\"]" (index . 1 | toJson) }}
+{{- if $found }}
+{{- fail (printf "%s holds what looks like a secret (%s); name a Secret there instead" (index . 0) (regexReplaceAll "\":.*" (trimPrefix "\"" $found) "")) }}
+{{- end }}
 {{- end }}

@@ -97,7 +97,7 @@ OPEN = [
     (TRAINER, TRAINER, 29500),
     (TRAINER, TRAINER, 41234),
     (STEP, KFP_POD, 8888),
-    (STEP, KFP_POD, 9000),
+    (STEP, KFP_POD, 8333),
     (UPLOAD, KFP_POD, 8888),
     (CHECK, KFP_POD, 8888),
     (STEP, Peer(address=PUBLIC), 443),
@@ -124,6 +124,8 @@ CLOSED = [
     (MLFLOW, Peer(address=PUBLIC), 443),
     (UPLOAD, Peer(address=PUBLIC), 443),
     (UPLOAD, MLFLOW, 5000),
+    (UPLOAD, KFP_POD, 8080),
+    (CHECK, KFP_POD, 8333),
     (PROMETHEUS, MLFLOW, 5000),
     (GATEWAY, MODEL, 22),
     (STEP, Peer(address=PUBLIC), 80),
@@ -191,6 +193,13 @@ def test_a_shared_namespace_keeps_the_pods_of_others_as_they_were():
         assert not reaches(shared, other, MLFLOW, 5000)
     for source, target, port in OPEN:
         assert reaches(shared, source, target, port), (source, target, port)
+
+
+def test_kfp_outside_the_cluster_is_open_to_what_calls_its_api():
+    outside = policies({"kfp": {"cidrs": ["198.51.100.7/32"], "apiPort": 443, "host": "https://kfp.example.com"}})
+    for pod in (STEP, UPLOAD, CHECK):
+        assert one_way(outside, pod, Peer(address="198.51.100.7"), 443, "Egress")
+    assert not one_way(outside, UPLOAD, Peer(address=PUBLIC), 443, "Egress")
 
 
 def test_ipv6_addresses_can_be_opened_too():

@@ -122,9 +122,31 @@ def test_there_is_no_place_for_a_secret(path, name):
         ({"mlflow": {"externalUri": "https://mlflow.example.com"}}, "turn one of the two off"),
         ({"mlflow": {"database": {"host": "db", "sslMode": "verify-full"}}}, "needs mlflow.database.caConfigMap"),
         ({"kueue": {"localQueue": "q"}}, "needs kueue.clusterQueue"),
+        (
+            {"pipelines": {"ownRecipes": {"a": {"judge": {"api_key": "hunter2"}}}}},
+            "pipelines.ownRecipes holds what looks like a secret (api_key); name a Secret there instead",
+        ),
+        (
+            {"kfp": {"launcher": {"create": True, "providers": {"s3": {"secretKey": "hunter2"}}}}},
+            "kfp.launcher.providers holds what looks like a secret (secretKey)",
+        ),
         ({"pipelines": {"recipes": []}}, "name one in pipelines.recipes"),
         ({"mlfow": {}}, "additional properties 'mlfow' not allowed"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(values, words):
-    assert words in refusal(values)
+    said = refusal(values)
+    assert words in said
+    assert "hunter2" not in said
+
+
+def test_the_name_of_a_secret_is_no_secret():
+    reference = {"secretRef": {"secretName": "s3", "accessKeyKey": "a", "secretKeyKey": "b"}}
+    recipe = {"platform": {"secrets": {"HF_TOKEN": {"secret": "tokens", "key": "HF_TOKEN"}}}}
+    judge = {"judge": {"api_key_variable": "OPENAI_API_KEY"}}
+    assert rendered(
+        {
+            "kfp": {"launcher": {"create": True, "providers": {"s3": {"default": {"credentials": reference}}}}},
+            "pipelines": {"ownRecipes": {"a": recipe, "b": judge}},
+        }
+    )
