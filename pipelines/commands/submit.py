@@ -1,6 +1,7 @@
 """``expanse submit``: a recipe as a run of Kubeflow Pipelines."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from pipelines.commands import add_recipe_options
@@ -50,6 +51,10 @@ def execute(options: argparse.Namespace) -> None:
     run = submit(recipe, request)
     print(f"run {run.run_id}: {run.link}", flush=True)
     if options.wait:
-        for change in follow(run):
-            print(change, flush=True)
+        try:
+            for change in follow(run):
+                print(change, flush=True)
+        except KeyboardInterrupt:  # the same command again would start a second run
+            print(f"\nexpanse: no longer waiting; the run goes on: {run.link}", file=sys.stderr)
+            raise SystemExit(130) from None
         print(f"done: {run.link}")

@@ -161,6 +161,17 @@ def test_waiting_ends_with_the_run(kfp, capsys):
     assert lines[1] == "sources: succeeded" and lines[2].startswith("done: ")
 
 
+def test_whoever_stops_waiting_is_told_that_the_run_goes_on(kfp, capsys, monkeypatch):
+    def interrupted(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipelines.following.follow", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        submit(kfp, "--wait")
+    assert stopped.value.code == 130
+    assert f"the run goes on: {kfp.url}/#/runs/details/run-1" in capsys.readouterr().err
+
+
 def test_waiting_for_a_run_that_fails_is_exit_2(kfp, capsys):
     kfp.states = [run_of("FAILED", node("route", "FAILED", "pod"))]
     kfp.logs["pod"] = "expanse: route: nothing to route."
