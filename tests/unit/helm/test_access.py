@@ -31,13 +31,12 @@ BUILT_IN = {
     "event": (CORE, "events"),
     "lease": (LEASES, "leases"),
 }
-#: Which custom resources the code of a folder speaks of.
+JOBS, SERVICES = (TRAINER, "trainjobs"), (KSERVE, "inferenceservices")
+#: Which custom resources the code of a folder speaks of, in a namespace and in the cluster.
 CUSTOM = {
-    "components/common/trainjobs": {
-        "namespaced": (TRAINER, "trainjobs"),
-        "cluster": (TRAINER, "clustertrainingruntimes"),
-    },
-    "components/common/inference": {"namespaced": (KSERVE, "inferenceservices")},
+    "components/common/trainjobs": {"namespaced": [JOBS], "cluster": [(TRAINER, "clustertrainingruntimes")]},
+    "components/common/inference": {"namespaced": [SERVICES]},
+    "components/cleanup": {"namespaced": [JOBS, SERVICES]},
 }
 #: What KFP's driver and Argo's executor do under the same account.
 ENGINE = {
@@ -61,12 +60,12 @@ def called():
             name = node.attr if isinstance(node, ast.Attribute) else ""
             if match := CALL.fullmatch(name):
                 verb, scope, what = VERBS[match[1]], match[2], match[3]
-                custom = CUSTOM.get(folder, {}).get(scope) if what == "custom_object" else None
-                resource = custom or BUILT_IN.get(what)
-                assert resource, f"{path}: {name} is not known here; say which resource it means"
-                yield (*resource, verb)
-                if verb == "list" and "Watch(" in text:
-                    yield (*resource, "watch")
+                known = CUSTOM.get(folder, {}).get(scope, []) if what == "custom_object" else [BUILT_IN.get(what)]
+                assert known and all(known), f"{path}: {name} is not known here; say which resource it means"
+                for resource in known:
+                    yield (*resource, verb)
+                    if verb == "list" and "Watch(" in text:
+                        yield (*resource, "watch")
 
 
 def rights(role):
