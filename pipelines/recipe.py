@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from components.arbitrage.task import Config as Arbitrage
 from components.benchmarks.task import Config as Benchmarks
 from components.common.canonical import digest
-from components.common.endpoints import Endpoint
+from components.common.endpoints import Endpoint, Served
 from components.common.languages import LANGUAGES
 from components.deployment.task import Config as Deployment
 from components.dpo.task import Config as DPO
@@ -44,17 +44,20 @@ class ModelSource(Section):
 
 
 class Teacher(Section):
-    """A member of the teacher pool: weights that the run samples itself, or an endpoint."""
+    """A member of the teacher pool: weights that the run samples itself, an endpoint, or a model that the run serves."""
 
     name: Name
     license: str
     source: str | None = Field(default=None, pattern=SOURCE)
     endpoint: Endpoint | None = None
+    served: Served | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> "Teacher":
-        if (self.source is None) == (self.endpoint is None):
-            raise ValueError(f"{self.name!r} needs either a source or an endpoint; set one of the two")
+        if sum(origin is not None for origin in (self.source, self.endpoint, self.served)) != 1:
+            raise ValueError(f"{self.name!r} needs one of source, endpoint and served; set exactly one of them")
+        if self.served and self.served.source is None:
+            raise ValueError(f"{self.name!r}: served.source is missing; name the model as hf://org/name@revision")
         return self
 
 

@@ -98,6 +98,13 @@ def bring_file(path: Path) -> None:
         shutil.rmtree(folder)
 
 
+def forget_file(path: Path) -> None:
+    """Have the store forget every state of a file that was kept while it grew."""
+    if store := _store():
+        with _going_on(path):
+            store.forget(group_of(path.parent), [path.name])
+
+
 def group_of(folder: Path) -> str:
     """What the store calls ``<stage>-<key>/scratch/<identity>``; it forgets all of a key when that is committed."""
     return f"{folder.parents[1].name}/{folder.name}"

@@ -7,6 +7,8 @@ from pathlib import Path
 from components.common.errors import BadInput
 
 Inputs = Mapping[str, list[Path]]
+#: The only file of an input that a stage takes by reference: where the artifact is, in the place of its bytes.
+REFERENCE = "reference.json"
 
 
 def one(inputs: Inputs, name: str) -> Path:

@@ -1,7 +1,8 @@
 """Answers of an endpoint as they arrive, one line each, so that a killed run asks for none of them a second time."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -26,15 +27,20 @@ class Usage:
         return (self.prompt_tokens * (input_price or 0.0) + self.completion_tokens * (output_price or 0.0)) / 1e6
 
 
+#: Seconds after which a growing journal is kept elsewhere once more.
+KEEP_EVERY = 60.0
+
+
 class Journal:
     """The answers in the file ``path``, by the digest of their request; without a path nothing is kept.
 
     A line that a crash cut off, and whatever follows a damaged one, is dropped when the file is opened. ``usage`` counts
-    every answer that was found or added.
+    every answer that was found or added. ``keep`` is called with the path now and then, and when the work fails, so that
+    the answers outlive this machine.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
+    def __init__(self, path: Path | None = None, keep: Callable[[Path], None] | None = None) -> None:
+        self._path, self._keep, self._kept = path, keep, time.monotonic()
         self._file: IO[str] | None = None
         self._known: dict[str, Sample] = {}
         self.usage = Usage()
@@ -56,6 +62,8 @@ class Journal:
         line = [key, sample.text, sample.finish_reason, sample.tokens, sample.prompt_tokens]
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
+        if time.monotonic() - self._kept >= KEEP_EVERY:
+            self._keep_elsewhere()
 
     def remove(self) -> None:
         """Remove the file, since its answers have found another place."""
@@ -65,10 +73,17 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._file:
             self._file.close()
             self._file = None
+            if kind is not None:
+                self._keep_elsewhere()
+
+    def _keep_elsewhere(self) -> None:
+        if self._keep and self._path:
+            self._keep(self._path)
+        self._kept = time.monotonic()
 
     def _count(self, sample: Sample | None) -> None:
         if sample:

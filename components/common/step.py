@@ -4,10 +4,12 @@ import importlib
 import json
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -16,7 +18,7 @@ from components.common.artifacts import Provenance, Reference, Scalar
 from components.common.canonical import canonical_json, digest, file_digest
 from components.common.errors import BadInput
 from components.common.identity import identity
-from components.common.inputs import Inputs, PassThrough
+from components.common.inputs import REFERENCE, Inputs, PassThrough
 from components.common.run import working_at
 from components.common.store import Produce, Store, open_store
 
@@ -119,13 +121,37 @@ def provenance_of(step: Step, config: BaseModel) -> Provenance:
 
 def _work(step: Step, config: BaseModel, run: Callable[..., Any], store: Store) -> Produce:
     def work(output: Path) -> Mapping[str, Scalar]:
-        inputs: Inputs = {name: [store.fetch(each) for each in group] for name, group in step.inputs.items() if group}
-        result = run(config, inputs, output)
+        with _fetched(step, config, store) as inputs:
+            result = run(config, inputs, output)
         if isinstance(result, PassThrough):
             return {PASSED: result.reason, "input": result.input, "index": result.index}
         return dict(result)
 
     return work
+
+
+@contextmanager
+def _fetched(step: Step, config: BaseModel, store: Store) -> Iterator[Inputs]:
+    """The folders of the inputs.
+
+    A stage whose work is done elsewhere has a function ``by_reference`` that names the inputs of which it wants to know
+    only where they are: their folders hold reference.json and nothing else.
+    """
+    chosen = getattr(importlib.import_module(f"components.{step.stage}.task"), "by_reference", None)
+    names: frozenset[str] = chosen(config) if chosen else frozenset()
+    with TemporaryDirectory() as temporary:
+
+        def folder(name: str, index: int, reference: Reference) -> Path:
+            if name not in names:
+                return store.fetch(reference)
+            reference.save(Path(temporary) / f"{name}-{index}" / REFERENCE)
+            return Path(temporary) / f"{name}-{index}"
+
+        yield {
+            name: [folder(name, index, each) for index, each in enumerate(group)]
+            for name, group in step.inputs.items()
+            if group
+        }
 
 
 def _follow(step: Step, reference: Reference) -> Reference:

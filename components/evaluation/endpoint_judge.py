@@ -6,19 +6,25 @@ and reported.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from components.common.canonical import digest
+from components.common.endpoints import Endpoint
 from components.common.errors import BadInput
+from components.common.inference import BringUp, storage_uri
+from components.common.journal import Journal
 from components.common.languages import LANGUAGES
 from components.common.sampling import Sample, SamplingSettings
-from components.evaluation.judge import Comparison, Verdict
-from components.evaluation.settings import EndpointJudgeSettings
+from components.evaluation.judge import Comparison, Judge, Verdict
+from components.evaluation.settings import LanguageJudge, ServedJudgeSettings
 
 PROMPT_VERSION = "1"
+#: What the service of a served judge is called by.
+LABEL = "judge"
 
 PROMPT = """\
 You compare two answers that two assistants gave to the same request, and decide which one is better. When both have \
@@ -49,13 +55,16 @@ WINNERS: dict[str, Literal["first", "second", "tie"]] = {"A": "first", "B": "sec
 class Engine(Protocol):
     """What the judge needs of an endpoint (components/common/endpoint.py)."""
 
-    def sample(self, prompts: Sequence[str], settings: SamplingSettings) -> list[list[Sample]]:
+    def sample(self, prompts: Sequence[str], settings: SamplingSettings, journal: Journal) -> list[list[Sample]]:
         """The replies to each prompt, in the order of the prompts; Transient when they cannot be had."""
 
 
 @dataclass(frozen=True)
 class EndpointJudge:
-    """Asks ``engine`` for every comparison; ``model`` and the date are part of the judge's name."""
+    """Asks ``engine`` for every comparison; ``model`` and the date are part of the judge's name.
+
+    The journal has the verdicts that a killed evaluation has paid for, and counts the tokens.
+    """
 
     engine: Engine
     model: str
@@ -63,18 +72,20 @@ class EndpointJudge:
     max_new_tokens: int = 600
     max_unparsed_share: float = 0.2
     seed: int = 0
+    journal: Journal = field(default_factory=Journal)
 
     @property
     def name(self) -> str:
         """Model, version of the prompt, limit on the answers, and date."""
-        return (
-            f"{self.model} (prompt {PROMPT_VERSION}, answers cut to {self.max_answer_characters} characters, "
-            f"{datetime.now(UTC):%Y-%m-%d})"
-        )
+        return judge_name(self.model, self.max_answer_characters)
+
+    def sitting(self) -> AbstractContextManager[Judge]:
+        """See Judge.sitting."""
+        return nullcontext(self)
 
     def check(self) -> None:
         """Ask for one word, so that an endpoint that cannot answer is found before hours of sampling."""
-        self._ask(["Reply with the word ready."])
+        self._ask(["Reply with the word ready."], Journal())
 
     def decide(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
         """One verdict per comparison.
@@ -83,7 +94,9 @@ class EndpointJudge:
         ties would pass for a measurement.
         """
         codes = [self._code(item) for item in comparisons]
-        replies = self._ask([self._prompt(item, code) for item, code in zip(comparisons, codes, strict=True)])
+        replies = self._ask(
+            [self._prompt(item, code) for item, code in zip(comparisons, codes, strict=True)], self.journal
+        )
         verdicts = [read_verdict(reply, code) for reply, code in zip(replies, codes, strict=True)]
         unparsed = [verdict.comment for verdict in verdicts if not verdict.parsed]
         if len(unparsed) > self.max_unparsed_share * len(verdicts):
@@ -97,9 +110,9 @@ class EndpointJudge:
         """Eight characters that follow from both answers, so that neither can contain them on purpose."""
         return digest([self.seed, item.id, item.prompt, item.first, item.second])[:8].upper()
 
-    def _ask(self, prompts: Sequence[str]) -> list[str]:
+    def _ask(self, prompts: Sequence[str], journal: Journal) -> list[str]:
         settings = SamplingSettings(temperature=0, max_new_tokens=self.max_new_tokens, seed=self.seed)
-        return [samples[0].text for samples in self.engine.sample(prompts, settings)]
+        return [samples[0].text for samples in self.engine.sample(prompts, settings, journal)]
 
     def _prompt(self, item: Comparison, code: str) -> str:
         name = LANGUAGES[item.language].name if item.language in LANGUAGES else item.language
@@ -124,10 +137,43 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}\n[cut here: {len(text) - limit} more characters]"
 
 
-def endpoint_judge(settings: EndpointJudgeSettings) -> EndpointJudge:
-    """The judge that the settings describe."""
+@dataclass(frozen=True)
+class ServedJudge:
+    """A judge whose model is brought up when it sits; evaluations of a run that sit at the same time share it."""
+
+    settings: ServedJudgeSettings
+    journal: Journal
+    bring_up: BringUp
+
+    @property
+    def name(self) -> str:
+        """As an endpoint judge's, with the model's source for the model."""
+        return judge_name(self._source, self.settings.max_answer_characters)
+
+    @property
+    def _source(self) -> str:
+        return str(self.settings.served.source).removeprefix("hf://")
+
+    @contextmanager
+    def sitting(self) -> Iterator[Judge]:
+        """See Judge.sitting; raises what bringing up raises."""
+        with self.bring_up(self.settings.served, storage_uri(self.settings.served, None), LABEL) as endpoint:
+            yield endpoint_judge(self.settings, endpoint, self._source, self.journal)
+
+    def decide(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
+        """See Judge.decide; for a single call."""
+        with self.sitting() as judge:
+            return judge.decide(comparisons)
+
+
+def judge_name(model: str, limit: int) -> str:
+    """How results call a language model as judge."""
+    return f"{model} (prompt {PROMPT_VERSION}, answers cut to {limit} characters, {datetime.now(UTC):%Y-%m-%d})"
+
+
+def endpoint_judge(settings: LanguageJudge, endpoint: Endpoint, model: str, journal: Journal) -> EndpointJudge:
+    """The judge at ``endpoint``; results call it ``model``."""
     from components.common.endpoint import EndpointEngine
 
-    engine = EndpointEngine(settings.url, settings.model, settings.api_key_variable, settings.concurrency)
-    limits = settings.model_dump(include={"max_answer_characters", "max_new_tokens", "max_unparsed_share", "seed"})
-    return EndpointJudge(engine, settings.model, **limits)
+    limits = settings.model_dump(include=set(LanguageJudge.model_fields))
+    return EndpointJudge(EndpointEngine.of(endpoint), model, journal=journal, **limits)

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.common.errors import BadInput
+from components.common.inference import BringUp, brought_up, preflight, storage_uri
 from components.common.inputs import Inputs, optional
+from components.common.journal import Journal
 from components.common.records import Row
-from components.evaluation.endpoint_judge import endpoint_judge
+from components.evaluation.endpoint_judge import LABEL, ServedJudge, endpoint_judge
 from components.evaluation.judge import Judge, TruthJudge
 from components.evaluation.opponent import Opponent, read_opponent
 from components.evaluation.questions import read_questions
-from components.evaluation.settings import Benchmark, Config, TruthJudgeSettings
+from components.evaluation.settings import Benchmark, Config, ServedJudgeSettings, TruthJudgeSettings
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,11 @@ class Exam:
     judge: Judge
 
 
-def prepare(config: Config, inputs: Inputs) -> Exam:
-    """Read the questions and the opponents' answers; raises BadInput where they are wrong or do not fit together."""
+def prepare(config: Config, inputs: Inputs, journal: Journal, bring_up: BringUp = brought_up) -> Exam:
+    """Read the questions and the opponents' answers; raises BadInput where they are wrong or do not fit together.
+
+    A judge that will be asked is tried: an endpoint by a question, one that will be served by a dry run of its object.
+    """
     folders = inputs.get("questions", [])
     if not folders:
         raise BadInput("An evaluation needs questions; add --input questions=REF, a folder with <benchmark>.parquet.")
@@ -37,7 +42,8 @@ def prepare(config: Config, inputs: Inputs) -> Exam:
     for opponent in opponents.values():
         for benchmark in config.of_kind("pairwise"):
             opponent.to(benchmark.name, questions[benchmark.name])
-    return Exam(questions, opponents, _judge(config, asked=bool(opponents and config.of_kind("pairwise"))))
+    asked = bool(opponents and config.of_kind("pairwise"))
+    return Exam(questions, opponents, _judge(config, asked, journal, bring_up))
 
 
 def _needs_reference(config: Config, benchmark: Benchmark) -> bool:
@@ -45,10 +51,15 @@ def _needs_reference(config: Config, benchmark: Benchmark) -> bool:
     return benchmark.cloze or truth_judged or benchmark.kind in ("exact_match", "chrf")
 
 
-def _judge(config: Config, asked: bool) -> Judge:
-    if isinstance(config.judge, TruthJudgeSettings):
-        return TruthJudge(config.judge.tolerance)
-    judge = endpoint_judge(config.judge)
+def _judge(config: Config, asked: bool, journal: Journal, bring_up: BringUp) -> Judge:
+    settings = config.judge
+    if isinstance(settings, TruthJudgeSettings):
+        return TruthJudge(settings.tolerance)
+    if isinstance(settings, ServedJudgeSettings):
+        if asked:
+            preflight(settings.served, storage_uri(settings.served, None), LABEL)
+        return ServedJudge(settings, journal, bring_up)
+    judge = endpoint_judge(settings, settings, settings.model, journal)
     if asked:
         judge.check()
     return judge

@@ -1,6 +1,7 @@
 """Judges decide which of two answers is better. The truth judge is here, the endpoint judge in endpoint_judge.py."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -38,12 +39,19 @@ class Judge(Protocol):
     def decide(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
         """One verdict per comparison, in their order."""
 
+    def sitting(self) -> "AbstractContextManager[Judge]":
+        """The judge at work: what it needs is there while the block runs, and only then."""
+
 
 @dataclass(frozen=True)
 class TruthJudge:
     """The answer nearer to the reference by sentence chrF (0 to 100) wins; within ``tolerance`` it is a tie."""
 
     tolerance: float = 0.01
+
+    def sitting(self) -> "AbstractContextManager[Judge]":
+        """See Judge.sitting."""
+        return nullcontext(self)
 
     @property
     def name(self) -> str:

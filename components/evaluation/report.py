@@ -24,13 +24,16 @@ Judged = dict[tuple[str, str], list[Row]]
 def judge_all(config: Config, exam: Exam, answers: Mapping[str, Answered]) -> Judged:
     """JUDGEMENT rows by benchmark and opponent's role."""
     judged: Judged = {}
-    for benchmark in config.of_kind("pairwise"):
-        questions = exam.questions[benchmark.name]
-        mine = {row["id"]: row["answer"] for row in answers[benchmark.name].rows}
-        for role, opponent in exam.opponents.items():
-            theirs = {row["id"]: row["answer"] for row in opponent.to(benchmark.name, questions)}
-            rows = judge_answers(questions, mine, opponent.name, theirs, exam.judge)
-            judged[benchmark.name, role] = [row | {"benchmark": benchmark.name} for row in rows]
+    if not (exam.opponents and config.of_kind("pairwise")):
+        return judged
+    with exam.judge.sitting() as judge:
+        for benchmark in config.of_kind("pairwise"):
+            questions = exam.questions[benchmark.name]
+            mine = {row["id"]: row["answer"] for row in answers[benchmark.name].rows}
+            for role, opponent in exam.opponents.items():
+                theirs = {row["id"]: row["answer"] for row in opponent.to(benchmark.name, questions)}
+                rows = judge_answers(questions, mine, opponent.name, theirs, judge)
+                judged[benchmark.name, role] = [row | {"benchmark": benchmark.name} for row in rows]
     return judged
 
 

@@ -4,6 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from components.common.endpoints import Endpoint, Served
+from components.common.identity import ASIDE
+
 if TYPE_CHECKING:
     from components.common.statistics import Bootstrap
 
@@ -64,21 +67,36 @@ class TruthJudgeSettings(Settings):
     tolerance: float = Field(default=0.01, ge=0)
 
 
-class EndpointJudgeSettings(Settings):
-    """A language model behind an OpenAI-compatible endpoint; its key is in the variable ``api_key_variable``."""
+class LanguageJudge(Settings):
+    """What holds for a language model as judge wherever it runs."""
 
-    kind: Literal["endpoint"] = "endpoint"
-    url: str = Field(pattern=r"^https?://")
-    model: str
-    api_key_variable: str | None = None
     max_new_tokens: int = Field(default=600, gt=0)
     max_answer_characters: int = Field(default=12_000, gt=0)
     max_unparsed_share: float = Field(default=0.2, ge=0, le=1)
-    concurrency: int = Field(default=8, gt=0)
     seed: int = 0
 
 
-JudgeSettings = Annotated[TruthJudgeSettings | EndpointJudgeSettings, Field(discriminator="kind")]
+class EndpointJudgeSettings(LanguageJudge, Endpoint):
+    """A language model behind an OpenAI-compatible endpoint; its key is in the variable ``api_key_variable``."""
+
+    kind: Literal["endpoint"] = "endpoint"
+    concurrency: Annotated[int, Field(ge=1, le=1024), ASIDE] = 8
+
+
+class ServedJudgeSettings(LanguageJudge):
+    """A language model that the evaluation serves under KServe while it judges; evaluations of a run share it."""
+
+    kind: Literal["served"] = "served"
+    served: Served
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> "ServedJudgeSettings":
+        if self.served.source is None:
+            raise ValueError("served.source: a judge is a model of its own; name it as hf://org/name@revision")
+        return self
+
+
+JudgeSettings = Annotated[TruthJudgeSettings | EndpointJudgeSettings | ServedJudgeSettings, Field(discriminator="kind")]
 
 
 class BootstrapSettings(Settings):

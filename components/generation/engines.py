@@ -1,11 +1,15 @@
-"""Who writes the completions: a model in this process, or one behind an endpoint."""
+"""Who writes the completions: a model in this process, one behind an endpoint, or one that is served for this step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.common.inputs import Inputs, one, optional
+from components.common.artifacts import Reference
+from components.common.endpoints import Endpoint
+from components.common.inference import BringUp, brought_up, storage_uri
+from components.common.inputs import REFERENCE, Inputs, one, optional
 from components.common.journal import Journal
 from components.common.sampling import Sample, SamplingSettings, sample
 
@@ -24,11 +28,32 @@ class Engines:
     translate: Engine
 
 
-def open_engines(config: "Config", inputs: Inputs) -> Engines:
-    """Load what the configuration names; the model that answers also translates unless a ``translator`` is given."""
-    answer = _endpoint(config) if config.endpoint else _local(one(inputs, "model"))
-    translator = optional(inputs, "translator") if config.through_english else None
-    return Engines(answer, _local(translator) if translator else answer)
+Open = Callable[["Config", Inputs], AbstractContextManager[Engines]]
+
+
+@contextmanager
+def open_engines(config: "Config", inputs: Inputs, bring_up: BringUp = brought_up) -> Iterator[Engines]:
+    """Load or bring up what the configuration names; it also translates unless a ``translator`` is given."""
+    with _answering(config, inputs, bring_up) as answer:
+        translator = optional(inputs, "translator") if config.through_english else None
+        yield Engines(answer, _local(translator) if translator else answer)
+
+
+@contextmanager
+def _answering(config: "Config", inputs: Inputs, bring_up: BringUp) -> Iterator[Engine]:
+    if config.served:
+        with _served(config, inputs, bring_up) as endpoint:
+            yield _endpoint(endpoint)
+    elif config.endpoint:
+        yield _endpoint(config.endpoint)
+    else:
+        yield _local(one(inputs, "model"))
+
+
+def _served(config: "Config", inputs: Inputs, bring_up: BringUp) -> AbstractContextManager[Endpoint]:
+    assert config.served is not None
+    model = None if config.served.source else Reference.load(one(inputs, "model") / REFERENCE)
+    return bring_up(config.served, storage_uri(config.served, model), config.model)
 
 
 def _local(folder: Path) -> Engine:
@@ -38,8 +63,7 @@ def _local(folder: Path) -> Engine:
     return lambda prompts, settings, journal: sample(model, tokenizer, prompts, settings)
 
 
-def _endpoint(config: "Config") -> Engine:
+def _endpoint(endpoint: Endpoint) -> Engine:
     from components.common.endpoint import EndpointEngine
 
-    assert config.endpoint is not None
-    return EndpointEngine.of(config.endpoint).sample
+    return EndpointEngine.of(endpoint).sample

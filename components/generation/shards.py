@@ -6,14 +6,14 @@ Beside an unfinished shard lies the journal of the answers that an endpoint has 
 import json
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
-from components.common.checkpoints import bring_file, checkpoint_folder, keep_file, run_identity
+from components.common.checkpoints import bring_file, checkpoint_folder, forget_file, keep_file, run_identity
 from components.common.errors import BadInput
 from components.common.identity import identity
 from components.common.inputs import Inputs
@@ -21,7 +21,7 @@ from components.common.journal import Journal, Usage
 from components.common.languages import LANGUAGES
 from components.common.records import COMPLETION, Row, read_records, write_records
 from components.common.sampling import Sample
-from components.generation.engines import Engines, open_engines
+from components.generation.engines import Engines, Open, open_engines
 
 if TYPE_CHECKING:
     from components.generation.task import Config
@@ -38,11 +38,14 @@ class Shard:
     usage: Usage
 
 
-def complete_all(config: "Config", inputs: Inputs, prompts: Sequence[Row], output: Path) -> Shard:
+def complete_all(
+    config: "Config", inputs: Inputs, prompts: Sequence[Row], output: Path, open_engines: Open = open_engines
+) -> Shard:
     """All prompts in order as one shard; finished shards are read from the scratch beside ``output``.
 
     Shards are kept under a digest of the configuration and of every input, so those of another run are never taken.
-    Through English, English prompts are left out: there is nothing to translate.
+    Through English, English prompts are left out: there is nothing to translate. Engines are opened for the first shard
+    that is missing, so finished work brings up no endpoint, and closed in every case.
     """
     if config.through_english:
         prompts = [row for row in prompts if row["language"] != ENGLISH]
@@ -51,15 +54,16 @@ def complete_all(config: "Config", inputs: Inputs, prompts: Sequence[Row], outpu
     rows: list[Row] = []
     usage = Usage()
     engines: Engines | None = None
-    for start in range(0, len(prompts), config.shard):
-        path = kept / f"{start:09}.parquet"
-        finished = _finished(path)
-        if finished is None:
-            engines = engines or open_engines(config, inputs)
-            finished = _complete(config, engines, prompts[start : start + config.shard], path)
-        rows += finished.rows
-        usage += finished.usage
-        print(f"{min(start + config.shard, len(prompts))} of {len(prompts)} prompts answered", flush=True)
+    with ExitStack() as opened:
+        for start in range(0, len(prompts), config.shard):
+            path = kept / f"{start:09}.parquet"
+            finished = _finished(path)
+            if finished is None:
+                engines = engines or opened.enter_context(open_engines(config, inputs))
+                finished = _complete(config, engines, prompts[start : start + config.shard], path)
+            rows += finished.rows
+            usage += finished.usage
+            print(f"{min(start + config.shard, len(prompts))} of {len(prompts)} prompts answered", flush=True)
     return Shard(rows, usage)
 
 
@@ -84,10 +88,13 @@ def _keep(path: Path, shard: Shard) -> None:
 
 def _complete(config: "Config", engines: Engines, shard: Sequence[Row], path: Path) -> Shard:
     """Answer one shard and keep it at ``path``; its journal outlives a failure and goes when the shard is kept."""
-    with Journal(path.with_suffix(".jsonl")) as journal:
+    noted = path.with_suffix(".jsonl")
+    bring_file(noted)
+    with Journal(noted, keep_file) as journal:
         finished = Shard(_answers(config, engines, shard, journal), journal.usage)
         _keep(path, finished)
         journal.remove()
+        forget_file(noted)
     return finished
 
 

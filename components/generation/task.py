@@ -8,12 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from components.common.artifacts import Scalar
-from components.common.endpoints import Endpoint
+from components.common.endpoints import Endpoint, Served
 from components.common.errors import BadInput
 from components.common.inputs import Inputs, one, optional
 from components.common.journal import Usage
 from components.common.records import COMPLETION, PROMPT, Row, read_records, write_records
 from components.common.sampling import SamplingSettings
+from components.generation.engines import Open, open_engines
 from components.generation.shards import Shard, complete_all
 
 __all__ = ["Config", "run"]
@@ -60,12 +61,14 @@ class Config(BaseModel):
     seed: int = Field(default=0, ge=0)
     engine: Literal["transformers", "openai"] = "transformers"
     endpoint: Endpoint | None = None
+    served: Served | None = None
     through_english: ThroughEnglish | None = None
 
     @model_validator(mode="after")
     def _endpoint_belongs_to_openai(self) -> "Config":
-        if (self.engine == "openai") != (self.endpoint is not None):
-            raise ValueError("an endpoint belongs to engine 'openai', which needs one")
+        named = sum(each is not None for each in (self.endpoint, self.served))
+        if named != (self.engine == "openai"):
+            raise ValueError("engine 'openai' needs either an endpoint or served, and no other engine has one")
         return self
 
     def sampling(self) -> SamplingSettings:
@@ -73,7 +76,12 @@ class Config(BaseModel):
         return SamplingSettings(**{name: getattr(self, name) for name in SamplingSettings.model_fields})
 
 
-def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
+def by_reference(config: Config) -> frozenset[str]:
+    """A model that is served elsewhere is not fetched to this machine."""
+    return frozenset({"model"}) if config.served else frozenset()
+
+
+def run(config: Config, inputs: Inputs, output: Path, open_engines: Open = open_engines) -> dict[str, Scalar]:
     """Write completions.parquet: ``samples`` rows per prompt of the portion, in the order of the prompts.
 
     Metrics: completions, tokens, cut; of an endpoint also prompt_tokens, completion_tokens and, where prices are given,
@@ -83,7 +91,7 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
     stopped = _stopped(optional(inputs, "guard"))
     made = Shard([], Usage())
     if not stopped:
-        made = complete_all(config, inputs, _prompts(one(inputs, "prompts"), config.portion), output)
+        made = complete_all(config, inputs, _prompts(one(inputs, "prompts"), config.portion), output, open_engines)
     rows = made.rows
     write_records(output / "completions.parquet", rows, COMPLETION)
     metrics: dict[str, Scalar] = {

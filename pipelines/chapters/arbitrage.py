@@ -9,6 +9,7 @@ from components.arbitrage.task import Config as Arbitrage
 from components.generation.component import generation
 from components.scoring.component import scoring
 from pipelines.chapters.story import Story
+from pipelines.endpoints import sampling_machine
 from pipelines.graph import Channel, Graph, identifier, slots
 from pipelines.recipe import Teacher
 
@@ -47,6 +48,8 @@ def _answer(graph: Graph, teacher: Teacher, prompts: Channel, model: Channel | N
     changes: dict[str, object] = {"model": teacher.name}
     if teacher.endpoint is not None:
         changes |= {"engine": "openai", "endpoint": teacher.endpoint}
+    if teacher.served is not None:
+        changes |= {"engine": "openai", "served": teacher.served}
     config = graph.recipe.generation.model_copy(update=changes)
-    machine = graph.recipe.resources.sampling
+    machine = sampling_machine(config, graph.recipe.resources.sampling, graph.recipe.resources.data)
     return graph.step(generation, f"generate-{teacher.name}", config, machine, prompts=prompts, model=model)

@@ -11,6 +11,7 @@ from components.preference.component import preference
 from components.scoring.component import scoring
 from pipelines.chapters.story import Story
 from pipelines.chapters.training import train_and_merge
+from pipelines.endpoints import sampling_machine
 from pipelines.graph import Channel, Graph
 
 
@@ -58,7 +59,8 @@ def _pairs(graph: Graph, prompts: Channel, reward: Channel, scored: Channel, bas
     contrast = {}
     if recipe.offline.contrast:
         config = recipe.offline.contrast
-        translated = graph.step(generation, "translate", config, machines.sampling, prompts=prompts, model=base)
+        machine = sampling_machine(config, machines.sampling, machines.data)
+        translated = graph.step(generation, "translate", config, machine, prompts=prompts, model=base)
         contrast["translated"] = graph.step(
             scoring, "score-translated", recipe.scoring, machines.scoring, reward=reward, completions_1=translated
         )

@@ -12,6 +12,7 @@ from components.promotion.task import Config as Promotion
 from components.scoring.component import scoring
 from pipelines.chapters.story import Story
 from pipelines.chapters.training import train_and_merge
+from pipelines.endpoints import sampling_machine
 from pipelines.graph import Channel, Graph
 
 
@@ -61,7 +62,6 @@ def _samples(graph: Graph, number: int, prompts: Channel, policy: Channel, rewar
     changes = {"portion": f"{recipe.online.prompts}-{number}", "model": f"policy-{number}", "seed": number}
     config = recipe.online.samples.model_copy(update=changes)
     guard = {"guard": check} if number > 1 else {}
-    drawn = graph.step(
-        generation, f"sample-{number}", config, machines.sampling, prompts=prompts, model=policy, **guard
-    )
+    machine = sampling_machine(config, machines.sampling, machines.data)
+    drawn = graph.step(generation, f"sample-{number}", config, machine, prompts=prompts, model=policy, **guard)
     return graph.step(scoring, f"score-{number}", recipe.scoring, machines.scoring, reward=reward, completions_1=drawn)

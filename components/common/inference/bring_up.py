@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from components.common.endpoints import Endpoint, Served
@@ -26,6 +26,8 @@ from components.common.run import run_id, step_name
 
 #: From a ready object to the address that its pods answer at; tests put a server on loopback there.
 Address = Callable[[Object], str]
+#: What ``brought_up`` is to a stage: serves a model, given where its weights are and a label, while the block runs.
+BringUp = Callable[[Served, str, str], AbstractContextManager[Endpoint]]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import json
 import random
+from contextlib import nullcontext
 
 import pytest
 from pydantic import ValidationError
@@ -186,9 +187,9 @@ def test_through_english_translates_each_whole_answer_and_leaves_english_out(mod
             return [[fake(f"{prompt} A"), fake("cut", "length")] for prompt in asked]
         return [[fake(f"<{prompt}>")] for prompt in asked]
 
-    monkeypatch.setattr(shards, "open_engines", lambda *_: engines.Engines(answer, answer))
+    opened = nullcontext(engines.Engines(answer, answer))
     words = ThroughEnglish(answer="EN {prompt}", translate="TO {language}: {text}")
-    run(config(through_english=words, shard=50), {"prompts": [prompts], "model": [model]}, output)
+    run(config(through_english=words, shard=50), {"prompts": [prompts], "model": [model]}, output, lambda *_: opened)
     rows = rows_of(output)
     assert {row["language"] for row in rows} == {"de", "ru"}
     assert rows[0]["completion"] == f"<TO German: EN {rows[0]['prompt']} A>"

@@ -1,0 +1,49 @@
+"""Models that a run serves for its steps: which recipes have them, and what the platform adds to them."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from components.common.endpoints import Served
+from components.evaluation.settings import Config as Evaluation
+from components.evaluation.settings import ServedJudgeSettings
+from components.generation.task import Config as Generation
+from pipelines.recipe import Recipe
+from pipelines.resources import Machine
+from pipelines.settings import Platform
+
+
+def starts_objects(recipe: Recipe) -> bool:
+    """Whether steps of the recipe start services or training jobs, which a clean-up has to remove whatever happens."""
+    return recipe.resources.training.total_gpus > 1 or any(_served(recipe))
+
+
+def _served(recipe: Recipe) -> Iterator[Served]:
+    asked: list[BaseModel | None] = [*recipe.teachers, recipe.online.samples, recipe.offline.contrast]
+    asked += [recipe.evaluation, recipe.online.check]
+    return (served for each in asked if each is not None and (served := served_by(each)))
+
+
+def served_by(config: BaseModel) -> Served | None:
+    """The model that a step of this configuration serves, if it does: the one that answers, or the judge."""
+    if isinstance(config, Evaluation):
+        return config.judge.served if isinstance(config.judge, ServedJudgeSettings) else None
+    found: Served | None = getattr(config, "served", None)
+    return found
+
+
+def placed(config: BaseModel, platform: Platform) -> BaseModel:
+    """The configuration with the platform's runtime and queue for its served model, where it names none itself."""
+    served = served_by(config)
+    if served is None:
+        return config
+    defaults = {"runtime": served.runtime or platform.serving_runtime, "queue": served.queue or platform.queue}
+    served = served.model_copy(update=defaults)
+    if isinstance(config, Evaluation):
+        return config.model_copy(update={"judge": config.judge.model_copy(update={"served": served})})
+    return config.model_copy(update={"served": served})
+
+
+def sampling_machine(config: Generation, sampling: Machine, data: Machine) -> Machine:
+    """The machine of a step that samples: one without a GPU where another machine computes."""
+    return data if config.engine == "openai" else sampling
