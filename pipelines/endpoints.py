@@ -1,4 +1,4 @@
-"""Models that a run serves for its steps: which recipes have them, and what the platform adds to them."""
+"""Models that a run serves for its steps: which recipes have them, and what computes for a step."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,6 @@ from components.evaluation.settings import ServedJudgeSettings
 from components.generation.task import Config as Generation
 from pipelines.recipe import Recipe
 from pipelines.resources import Machine
-from pipelines.settings import Platform
 
 
 def starts_objects(recipe: Recipe) -> bool:
@@ -30,18 +29,6 @@ def served_by(config: BaseModel) -> Served | None:
         return config.judge.served if isinstance(config.judge, ServedJudgeSettings) else None
     found: Served | None = getattr(config, "served", None)
     return found
-
-
-def placed(config: BaseModel, platform: Platform) -> BaseModel:
-    """The configuration with the platform's runtime and queue for its served model, where it names none itself."""
-    served = served_by(config)
-    if served is None:
-        return config
-    defaults = {"runtime": served.runtime or platform.serving_runtime, "queue": served.queue or platform.queue}
-    served = served.model_copy(update=defaults)
-    if isinstance(config, Evaluation):
-        return config.model_copy(update={"judge": config.judge.model_copy(update={"served": served})})
-    return config.model_copy(update={"served": served})
 
 
 def sampling_machine(config: Generation, sampling: Machine, data: Machine) -> Machine:

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from components.common.canonical import canonical_json
 from components.common.step import code_digest
-from pipelines.endpoints import placed
 from pipelines.recipe import Recipe
 from pipelines.resources import Machine
 
@@ -58,7 +57,6 @@ class Graph:
         """One task called ``name``, for a step with several outputs."""
         if "seed" in type(config).model_fields:
             config = config.model_copy(update={"seed": self.recipe.seed + config.seed})  # type: ignore[attr-defined]
-        config = placed(config, self.recipe.platform)
         stage = shell.python_func.__module__.split(".")[1]
         configuration = canonical_json(config.model_dump(mode="json"))
         given = {key: value for key, value in inputs.items() if value is not None}

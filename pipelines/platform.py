@@ -9,6 +9,7 @@ from kfp import dsl, kubernetes
 from kfp.dsl.structures import ResourceSpec
 
 from components.common.cluster import NAMESPACE, RUN
+from components.common.inference.objects import DEFAULT_RUNTIME, QUEUE, RUNTIME
 from components.common.step import STORE
 from components.common.trainjobs import TRAINJOB, ConfigMapKey, Scratch, SecretKey, Toleration, TrainJobSpec
 from pipelines.images import Role, is_pinned, locked_images
@@ -23,7 +24,7 @@ DISTRIBUTED = frozenset({"sft", "dpo"})
 #: Steps that read files which no input names: they get the claim with the team's data, and KFP's cache cannot know them.
 READERS = frozenset({"prompts", "weights"})
 #: Steps that change the world outside the store.
-WORLDLY = frozenset({"register", "deployment"})
+WORLDLY = frozenset({"register", "deployment", "cleanup"})
 #: How long a step may wait for a place in the cluster, over all its attempts.
 WAITING_HOURS = 7 * 24
 
@@ -130,7 +131,10 @@ def _resources(machine: Machine) -> ResourceSpec:
 
 
 def _environment(platform: Platform) -> dict[str, str]:
-    return {SCRATCH: SCRATCH_FOLDER} | ({STORE: platform.store} if platform.store else {})
+    """What every step is told; the serving runtime and the queue are for models that a step serves."""
+    told = {STORE: platform.store, QUEUE: platform.queue, RUNTIME: platform.serving_runtime}
+    needed = {name: value for name, value in told.items() if value and value != DEFAULT_RUNTIME}
+    return {SCRATCH: SCRATCH_FOLDER, **needed}
 
 
 def _set_retry(task: dsl.PipelineTask, machine: Machine) -> None:

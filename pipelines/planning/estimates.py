@@ -25,7 +25,7 @@ from pipelines.planning.formulas import (
     trained_rows,
     training_flops,
 )
-from pipelines.planning.sources import build_miniature, fetch_questions, fetch_weights
+from pipelines.planning.sources import build_miniature, fetch_questions, fetch_weights, find_shape
 from pipelines.planning.walking import PlannedStep
 from pipelines.planning.work import BYTES_PER_TOKEN, Asked, Made, Model, Portions, Rows, Work
 
@@ -60,8 +60,12 @@ def _generation(config: Generation, inputs: Inputs, planning: Planning) -> Work:
         sent, written = made.count * sum(passes), made.count * len(passes) * mean
         asked = Asked(config.endpoint.url, config.endpoint.model, requests, sent, written, config.endpoint.concurrency)
         return replace(work, asked=(asked,))
-    assert isinstance(model, Model)
     batch = max(1, config.batch_size)
+    if config.served:
+        batch = max(1, config.served.concurrency // config.served.replicas)
+        shape = find_shape(config.served.source, planning) if config.served.source else None
+        model = Model(shape) if shape else model
+    assert isinstance(model, Model)
     return _sampling(work, model, [Decoding(made.count, read, mean, longest, batch) for read in passes])
 
 
@@ -177,4 +181,5 @@ STAGES: dict[str, Callable[[Any, Inputs, Planning], Work]] = {
     "promotion": _promotion,
     "reporting": _nothing,
     "deployment": _nothing,
+    "cleanup": _nothing,
 }

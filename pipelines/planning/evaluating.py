@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.evaluation.settings import GENERATIVE, Benchmark, Config, EndpointJudgeSettings
+from components.evaluation.settings import GENERATIVE, Benchmark, Config, ServedJudgeSettings, TruthJudgeSettings
 from pipelines.planning.assumptions import BenchmarkTokens, Planning
 from pipelines.planning.benchmarks import PUBLIC
 from pipelines.planning.formulas import Decoding, forward_flops, mean_and_longest
@@ -70,10 +70,14 @@ def _decoding(config: Config, item: _Item, planning: Planning) -> Decoding:
 def _judged(config: Config, items: list[_Item], opponents: int, planning: Planning) -> tuple[Asked, ...]:
     """Every answer against every opponent's, in both orders; nothing where the truth is the judge."""
     judge = config.judge
-    if not isinstance(judge, EndpointJudgeSettings) or not opponents:
+    if isinstance(judge, TruthJudgeSettings) or not opponents:
         return ()
+    if isinstance(judge, ServedJudgeSettings):
+        url, model, concurrency = "KServe", str(judge.served.source), judge.served.concurrency
+    else:
+        url, model, concurrency = judge.url, judge.model, judge.concurrency
     shown = {item: 2 * opponents * item.count for item in items if item.benchmark.kind == "pairwise"}
     requests = sum(shown.values())
     sent = sum(count * (INSTRUCTIONS + item.tokens.question + 2 * item.tokens.answer) for item, count in shown.items())
     written = requests * min(planning.judgement_tokens, judge.max_new_tokens)
-    return (Asked(judge.url, judge.model, requests, sent, written, judge.concurrency),) if requests else ()
+    return (Asked(url, model, requests, sent, written, concurrency),) if requests else ()

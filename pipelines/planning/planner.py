@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from components.common.errors import BadInput
 from components.weights.task import Config as Weights
+from pipelines.endpoints import served_by
 from pipelines.planning.assumptions import CARDS, Card, Planning
 from pipelines.planning.costs import Cost, cost
 from pipelines.planning.estimates import estimate
@@ -57,11 +58,19 @@ def plan(recipe: Recipe, until: str = "release") -> Plan:
     Raises BadInput naming the field to set for a card or a model whose size is not known.
     """
     steps = walk(recipe, until)
-    check_sources((step.config.source for step in steps if isinstance(step.config, Weights)), recipe.planning)
+    check_sources(filter(None, map(_source, steps)), recipe.planning)
     works = _estimate_all(steps, recipe.planning)
     estimates = [_timed(step, works, recipe) for step in steps]
     ends = schedule(steps, {each.step.name: each.hours for each in estimates})
     return Plan(recipe, estimates, ends, notes(estimates, recipe.planning))
+
+
+def _source(step: PlannedStep) -> str | None:
+    """Where a step takes a published model from, if it does."""
+    if isinstance(step.config, Weights):
+        return step.config.source
+    served = served_by(step.config)
+    return served.source if served else None
 
 
 def _estimate_all(steps: Sequence[PlannedStep], planning: Planning) -> dict[str, Work]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from pipelines.endpoints import served_by
 from pipelines.planning.assumptions import Card, Planning
 from pipelines.planning.walking import PlannedStep
 from pipelines.planning.work import Asked, Work
@@ -36,7 +37,8 @@ def card_name(machine: Machine, planning: Planning, known: frozenset[str]) -> st
 
 def gpus_used(step: PlannedStep) -> int:
     """How many of the step's GPUs compute."""
-    return step.machine.total_gpus if step.stage in SPREAD else min(1, step.machine.total_gpus)
+    spread = step.stage in SPREAD or served_by(step.config) is not None
+    return step.machine.total_gpus if spread else min(1, step.machine.total_gpus)
 
 
 def duration(step: PlannedStep, work: Work, moved: float, card: Card, planning: Planning) -> Duration:

@@ -10,7 +10,7 @@ from kfp import dsl
 from pydantic import BaseModel
 
 from components.common.step import code_digest, load_stage, stages
-from pipelines.expanse import build
+from pipelines.expanse import HANDLER, build
 from pipelines.recipe import Recipe
 from pipelines.resources import Machine
 
@@ -68,9 +68,10 @@ class _Walker:
             waits = after.union(*(ended[before] for before in task.get("dependentTasks", ())))
             inner = self.components[task["componentRef"]["name"]]
             if "dag" in inner:
-                made[name], ended[name] = self.dag(inner["dag"], inputs, waits, chapter or name)
+                within = chapter or ("" if name == HANDLER else name)
+                made[name], ended[name] = self.dag(inner["dag"], inputs, waits, within)
             else:
-                made[name], ended[name] = self._step(task, inner, inputs, waits, chapter)
+                made[name], ended[name] = self._step(task, inner, inputs, waits, chapter or name)
         return _outputs(dag, made), frozenset().union(*ended.values())
 
     def _step(
@@ -83,9 +84,19 @@ class _Walker:
         }
         name, stage = constants["name"], self.stages[constants["code"]]
         config = load_stage(stage)[0].model_validate_json(constants["configuration"])
-        self.steps[name] = PlannedStep(name, chapter, stage, config, self.machines[name], inputs, after)
+        machine = _computing(config, self.machines[name])
+        self.steps[name] = PlannedStep(name, chapter, stage, config, machine, inputs, after)
         outputs = component.get("outputDefinitions", {}).get("artifacts", {})
         return dict.fromkeys(outputs, name), frozenset({name})
+
+
+def _computing(config: BaseModel, machine: Machine) -> Machine:
+    """The machine of a step, or of all replicas of the model that it has served for its samples."""
+    served = getattr(config, "served", None)
+    if served is None:
+        return machine
+    place = {name: getattr(served, name) for name in ("gpus", "accelerator", "cpu", "memory", "node_selector")}
+    return machine.model_copy(update={**place, "nodes": served.replicas})
 
 
 def _artifacts(task: Node) -> dict[str, Node]:

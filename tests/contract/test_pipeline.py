@@ -9,6 +9,7 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipelines.compiling import compile_recipe
+from pipelines.expanse import HANDLER
 from pipelines.loading import load_recipe
 
 RECIPES = ["mini", "8b", "32b"]
@@ -37,8 +38,28 @@ def test_the_intermediate_representation_parses_strictly(name, folder):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_root_tells_the_story_in_chapters(name, folder):
-    tasks = compiled(name, folder)["root"]["dag"]["tasks"]
+    tasks = story(compiled(name, folder))
     assert {task["taskInfo"]["name"] for task in tasks.values()} == CHAPTERS
+
+
+@pytest.mark.parametrize("name", ["8b", "32b"])
+def test_a_clean_up_follows_the_chapters_whatever_happens(name, folder):
+    tasks = compiled(name, folder)["root"]["dag"]["tasks"]
+    last = tasks.pop("clean-up")
+    assert last["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert last["dependentTasks"] == list(tasks) == [HANDLER]
+    assert not last["cachingOptions"].get("enableCache")
+
+
+def test_the_miniature_starts_nothing_and_has_no_clean_up(folder):
+    assert "clean-up" not in task_names(compiled("mini", folder))
+
+
+def story(spec: dict) -> dict:
+    """The tasks of the chapters: in the root, or in the exit handler around them."""
+    tasks = spec["root"]["dag"]["tasks"]
+    around = tasks.get(HANDLER)
+    return spec["components"][around["componentRef"]["name"]]["dag"]["tasks"] if around else tasks
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -66,7 +87,7 @@ def test_outputs_are_typed_artifacts_and_the_object_stays_small(name, folder):
 def task_names(spec: dict) -> list[str]:
     dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
     names = [task["taskInfo"]["name"] for dag in dags for task in dag["tasks"].values()]
-    return [name for name in names if name not in CHAPTERS]
+    return [name for name in names if name not in CHAPTERS | {"method"}]
 
 
 def test_the_rounds_score_with_the_reward_model_that_the_recipe_refreshes(folder):

@@ -17,7 +17,7 @@ from components.common.trainjobs import TrainJobSpec
 from pipelines.compiling import compile_recipe
 from pipelines.images import locked_images
 from pipelines.loading import load_recipe
-from pipelines.platform import READERS
+from pipelines.platform import READERS, WORLDLY
 from tests.kfp_pods import pod
 from tests.pod_security import violations
 
@@ -162,7 +162,8 @@ def test_a_pod_runs_as_somebody_and_knows_its_run(full):
         "EXPANSE_RUN": "metadata.labels['pipeline/runid']",
         "EXPANSE_NAMESPACE": "metadata.namespace",
     }
-    assert full.environment("route") == {"EXPANSE_STORE": "s3://bucket/prefix", "EXPANSE_SCRATCH": "/scratch"}
+    told = {"EXPANSE_STORE": "s3://bucket/prefix", "EXPANSE_SCRATCH": "/scratch", "EXPANSE_QUEUE": "team-queue"}
+    assert full.environment("route") == told
     assert [each["secretName"] for each in pod["imagePullSecret"]] == ["registry-a", "registry-b"]
 
 
@@ -272,7 +273,7 @@ def test_the_stages_that_read_files_of_their_own_are_the_ones_that_kfp_must_not_
     outside = {
         stage for stage in stages() if hasattr(__import__(load_stage(stage)[0].__module__, fromlist=["x"]), "outside")
     }
-    assert outside == READERS
+    assert outside == READERS | {"cleanup"} and "cleanup" in WORLDLY
 
 
 def test_nothing_of_the_platform_enters_a_key(full, folder):

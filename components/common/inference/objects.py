@@ -1,5 +1,6 @@
 """InferenceServices as plain objects: what is asked of KServe, and the marks by which we know our own."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,10 @@ GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 RUN_LABEL, STEP_LABEL = "expanse.dev/run", "expanse.dev/step"
 #: The digest of what was asked for; the prefix of the names of the steps that use the service at the moment.
 SPECIFICATION, USER = "expanse.dev/specification", "user.expanse.dev/"
-RUNTIME, SERVICE_ACCOUNT = "expanse-vllm", "expanse-serving"
+SERVICE_ACCOUNT = "expanse-serving"
+#: The platform's runtime and queue, for models that name none themselves: a step's environment is in no key.
+RUNTIME, QUEUE = "EXPANSE_SERVING_RUNTIME", "EXPANSE_QUEUE"
+DEFAULT_RUNTIME = "expanse-vllm"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 PART_OF = {"app.kubernetes.io/part-of": "expanse"}
 #: KServe appends "-predictor" and more to a service's name, and a DNS label has 63 characters.
@@ -24,7 +28,8 @@ LONGEST_NAME = 40
 
 def inference_service(name: str, uri: str, served: Served, labels: Mapping[str, str]) -> Object:
     """The InferenceService that serves the weights at ``uri`` as the model ``name``, in the Standard mode without Knative."""
-    queue = {QUEUE_LABEL: served.queue} if served.queue else {}
+    named = served.queue or os.environ.get(QUEUE)
+    queue = {QUEUE_LABEL: named} if named else {}
     annotations = {
         f"{GROUP}/deploymentMode": "Standard",  # the cluster's default may be Serverless
         f"{GROUP}/autoscalerClass": "none",
@@ -52,7 +57,7 @@ def _predictor(uri: str, served: Served) -> Object:
         "tolerations": [each.model_dump(exclude_none=True) for each in served.tolerations],
         "model": {
             "modelFormat": {"name": "huggingface"},
-            "runtime": served.runtime or RUNTIME,
+            "runtime": served.runtime or os.environ.get(RUNTIME) or DEFAULT_RUNTIME,
             "storageUri": uri,
             "args": _arguments(served),
             "resources": {"requests": resources, "limits": resources},

@@ -44,10 +44,26 @@ def test_inputs_are_followed_through_chapters():
     assert steps["sft-romance"].config.languages == ["en", "es", "fr", "it", "pt", "ro"]
 
 
-def test_teachers_answer_every_prompt(eight):
-    (asked,) = eight["generate-gemma-2-27b"].work.asked
+ENDPOINTS = (
+    "teachers=[{name: gemma-2-27b, license: Gemma, endpoint: {url: 'http://h/v1', model: google/gemma-2-27b-it}},"
+    "{name: qwen-2-5-32b, license: Apache-2.0, endpoint: {url: 'http://h/v1', model: Qwen/Qwen2.5-32B-Instruct}}]"
+)
+
+
+def test_teachers_answer_every_prompt():
+    step = planned("8b", ENDPOINTS, until="arbitrage")["generate-gemma-2-27b"]
+    (asked,) = step.work.asked
     assert (asked.requests, asked.prompt_tokens, asked.completion_tokens) == (230_000, 230_000 * 150, 230_000 * 450)
-    assert eight["generate-gemma-2-27b"].work.flops == 0
+    assert step.work.flops == step.gpu_hours == 0
+
+
+def test_a_served_teacher_computes_on_the_gpus_of_its_service(eight):
+    step = eight["generate-llama-3-1-70b"]
+    assert not step.work.asked
+    assert step.work.generated == 230_000 * 450
+    assert step.gpu_hours == pytest.approx(4 * step.hours)
+    twice = planned("8b", "online.samples.served.replicas=4")["sample-1"]
+    assert twice.step.machine.total_gpus == 4 and twice.hours < eight["sample-1"].hours
 
 
 def test_scoring_reads_every_answer(eight):
@@ -150,15 +166,15 @@ PRICES = (
 
 
 def test_costs_are_hours_months_and_tokens_at_the_recipes_prices():
-    step = planned("8b", PRICES, until="arbitrage")["generate-gemma-2-27b"]
+    step = planned("8b", PRICES, ENDPOINTS, until="arbitrage")["generate-gemma-2-27b"]
     tokens = 230_000 * (150 * 0.1 + 450 * 0.3) / 1e6
     kept = step.work.stored / 1e12 * 20
-    assert step.cost.known == pytest.approx(step.hours * (2 + 8 * 0.5) + tokens + kept)
+    assert step.cost.known == pytest.approx(step.hours * 4 * 0.5 + tokens + kept)
     assert not step.cost.missing
 
 
 def test_a_price_that_is_not_given_is_named_and_not_guessed():
-    made = planned("8b", PRICES, until="arbitrage")
+    made = planned("8b", PRICES, ENDPOINTS, until="arbitrage")
     assert made["generate-qwen-2-5-32b"].cost.missing == {"tokens.Qwen/Qwen2.5-32B-Instruct"}
     bare = planned("8b", until="arbitrage")["score-teachers"].cost
     assert bare.known == 0 and "gpu_hour.H100" in bare.missing

@@ -1,0 +1,1 @@
+"""Multilingual data arbitrage: for every prompt the best of several teachers."""

@@ -1,0 +1,3 @@
+from components.common.standalone import main
+
+main("cleanup")
