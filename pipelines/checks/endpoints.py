@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from components.common.addresses import check_url
 from components.common.endpoints import Endpoint
 from components.common.errors import BadInput, Transient
-from components.evaluation.settings import EndpointJudgeSettings
 from pipelines.checks.finding import Check, Finding, ok, skipped
 from pipelines.checks.parts import find_all
 from pipelines.checks.web import ask, fields, is_inside
@@ -40,10 +39,8 @@ def endpoint_checks(recipe: Recipe) -> list[Check]:
 
 
 def _targets(recipe: Recipe) -> Iterator[Target]:
-    kinds: tuple[type[Endpoint] | type[EndpointJudgeSettings], ...] = (Endpoint, EndpointJudgeSettings)
-    for kind in kinds:
-        for path, part in find_all(recipe, kind):
-            yield Target(path.removesuffix(".endpoint"), part.url, part.model, part.api_key_variable)
+    for path, part in find_all(recipe, Endpoint):
+        yield Target(path.removesuffix(".endpoint"), part.url, part.model, part.api_key_variable)
 
 
 def _looker(target: Target, recipe: Recipe) -> Callable[[], Finding]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from components.common.errors import BadInput, Transient
+from components.common.journal import Journal
 from components.common.sampling import Sample, SamplingSettings
 from components.evaluation.endpoint_judge import EndpointJudge, cut, read_verdict
 from components.evaluation.judge import Comparison, TruthJudge, Verdict
@@ -94,7 +95,7 @@ class Scripted:
     reply: Callable[[str], str]
     asked: list[str] = field(default_factory=list)
 
-    def sample(self, prompts: Sequence[str], settings: SamplingSettings) -> list[list[Sample]]:
+    def sample(self, prompts: Sequence[str], settings: SamplingSettings, journal: Journal) -> list[list[Sample]]:
         assert settings.temperature == 0
         self.asked.extend(prompts)
         return [[Sample(self.reply(prompt), "stop", 1)] for prompt in prompts]

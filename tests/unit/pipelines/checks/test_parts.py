@@ -1,7 +1,6 @@
 """Parts of a recipe are found wherever they stand."""
 
 from components.common.endpoints import Endpoint, Served
-from components.evaluation.settings import EndpointJudgeSettings
 from pipelines.checks.capacity import Wanted, needs
 from pipelines.checks.parts import find_all
 from pipelines.loading import load_recipe
@@ -10,11 +9,11 @@ from pipelines.resources import Machine
 
 def test_members_of_lists_go_by_their_name():
     recipe = load_recipe("8b")
-    assert [path for path, _ in find_all(recipe, Endpoint)] == [
-        "teachers.gemma-2-27b.endpoint", "teachers.llama-3-1-70b.endpoint", "teachers.qwen-2-5-32b.endpoint",
-        "teachers.aya-23-35b.endpoint",
+    assert [path for path, _ in find_all(recipe, Served)][:5] == [
+        "teachers.gemma-2-27b.served", "teachers.llama-3-1-70b.served", "teachers.qwen-2-5-32b.served",
+        "teachers.aya-23-35b.served", "online.samples.served",
     ]  # fmt: skip
-    assert [path for path, _ in find_all(recipe, EndpointJudgeSettings)] == ["online.check.judge", "evaluation.judge"]
+    assert [path for path, _ in find_all(recipe, Endpoint)] == ["online.check.judge", "evaluation.judge"]
     assert not list(find_all(load_recipe("mini"), Endpoint))
 
 
