@@ -3,11 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import httpx
+from typing import TYPE_CHECKING
 
 from components.common.addresses import check_url
 from components.common.errors import Transient
+
+if TYPE_CHECKING:
+    import httpx
 
 #: vLLM's own server, and KServe's (ours among them).
 PATHS = ("/v1", "/openai/v1")
@@ -19,6 +21,8 @@ def base_url(address: str, model: str, poll: float, seconds: float) -> str:
 
     A service is ready a moment before every node can route to it.
     """
+    import httpx
+
     deadline = time.monotonic() + seconds
     with httpx.Client(timeout=SECONDS, trust_env=False) as client:
         while True:
@@ -43,7 +47,9 @@ class _Listed:
     otherwise: str = ""
 
 
-def _models(client: httpx.Client, url: str) -> _Listed:
+def _models(client: "httpx.Client", url: str) -> _Listed:
+    import httpx
+
     try:
         check_url(url)  # every time: the name of a new service is not known everywhere at once
         reply = client.get(f"{url}/models")
