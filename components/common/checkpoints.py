@@ -100,8 +100,8 @@ def bring_file(path: Path) -> None:
 
 def forget_file(path: Path) -> None:
     """Have the store forget every state of a file that was kept while it grew."""
-    if store := _store():
-        with _going_on(path):
+    if store := store_here():
+        with going_on(path):
             store.forget(group_of(path.parent), [path.name])
 
 
