@@ -43,13 +43,15 @@ class Engine:
 
     def run(self, *arguments: str) -> str:
         """Run a command of the program; what it prints is shown and returned. Raises Transient when it fails."""
-        command = [self.program, *self.options, *arguments]
+        command, printed = [self.program, *self.options, *arguments], ""
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-            lines = [print(line, end="", file=sys.stderr) or line for line in process.stdout or ()]
+            for line in process.stdout or ():
+                print(line, end="", file=sys.stderr)
+                printed += line
         if process.returncode:
             what = f"{self.name} {arguments[0]}"
             raise Transient(f"`{what}` of {arguments[-1]} ended with exit code {process.returncode}; see its output.")
-        return "".join(lines)
+        return printed.strip()
 
 
 def find_engine(flags: Sequence[str] = ()) -> Engine:
@@ -77,14 +79,14 @@ def push(engine: Engine, reference: str, flags: Sequence[str] = ()) -> str:
         engine.run("push", *flags, reference)
         digests = json.loads(engine.run("image", "inspect", "--format", "{{json .RepoDigests}}", reference))
         repository = reference.rpartition(":")[0]
-        digest = next(each.partition("@")[2] for each in digests if each.startswith(f"{repository}@"))
+        digest = next((each.partition("@")[2] for each in digests if each.startswith(f"{repository}@")), "")
     else:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "digest")
             engine.run("push", *flags, "--digestfile", str(file), reference)
             digest = file.read_text("utf-8").strip()
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        raise Transient(f"{engine.name} gave {digest!r} as the digest of {reference}; push again.")
+        raise Transient(f"{engine.name} knows no digest of {reference} after the push; push again.")
     return f"{reference}@{digest}"
 
 
@@ -128,6 +130,8 @@ def _execute(options: argparse.Namespace, roles: Sequence[Role]) -> None:
 
 def _revision() -> str:
     """The commit that the image is built from, marked when the working tree has changes; empty outside a repository."""
+    if not shutil.which("git"):
+        return ""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""

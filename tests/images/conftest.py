@@ -61,6 +61,10 @@ def base(podman, scratch) -> str:
     shutil.rmtree(root)
     podman.run("import", "--quiet", str(archive), BASE)
     archive.unlink()
+    trial = [podman.program, *podman.options, "run", "--rm", "--network=none", BASE, "true"]
+    started = subprocess.run(trial, capture_output=True, text=True)
+    if started.returncode:
+        pytest.skip(f"podman cannot start a container here: {started.stderr.strip()}")
     return BASE
 
 
