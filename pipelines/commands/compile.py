@@ -22,7 +22,6 @@ def execute(options: argparse.Namespace) -> None:
     from pipelines.loading import load_recipe
 
     compile_recipe(load_recipe(options.recipe, options.set), options.output)
-    stale = stale_images()
-    if stale:
+    if stale := stale_images():
         print(f"expanse: {stale}", file=sys.stderr)
     print(f"{options.output}: upload it to Kubeflow Pipelines, or run it with `expanse submit`.")

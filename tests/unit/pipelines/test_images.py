@@ -3,6 +3,7 @@
 import pytest
 
 from components.common.errors import BadInput, Transient
+from pipelines.cli import main
 from pipelines.images import (
     LOCK,
     ROLES,
@@ -79,3 +80,9 @@ def test_a_lock_that_cannot_be_replaced_stays_whole(lock):
     with pytest.raises(Transient, match="Cannot write"):
         pin_images(PUSHED, lock)
     assert lock.read_text() == before
+
+
+def test_compile_says_that_the_pinned_images_are_of_other_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("pipelines.images.built_from", lambda lock: "f" * 64)
+    assert main(["compile", "--recipe", "8b", "--output", str(tmp_path / "8b.yaml")]) == 0
+    assert "of other code (ffffffffffff)" in capsys.readouterr().err
