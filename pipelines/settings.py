@@ -10,6 +10,8 @@ from pipelines.resources import Bytes, LabelKey, LabelValue, ObjectName
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+#: KFP names a claim's volume after the claim, and names of volumes have no dots.
+Claim = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Folder = Annotated[str, StringConstraints(pattern=r"^(/[\w.-]*[\w-][\w.-]*)+$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?$")]
 
@@ -55,7 +57,7 @@ class Scratch(Section):
     kind: Literal["empty", "ephemeral", "pvc"] = "empty"
     size: Bytes | None = None
     storage_class: ObjectName | None = None
-    claim: ObjectName | None = None
+    claim: Claim | None = None
 
     @model_validator(mode="after")
     def _fields_of_the_kind(self) -> "Scratch":
@@ -78,7 +80,7 @@ class TokenPrice(Section):
 class Data(Section):
     """A claim with the team's own files, mounted at ``folder`` of the steps that read prompts and model folders."""
 
-    claim: ObjectName
+    claim: Claim
     folder: Folder = "/data"
 
 
@@ -129,6 +131,15 @@ class Platform(Section):
         if on_disk and not (self.scratch.kind == "pvc" and str(self.store).startswith(f"file://{SCRATCH_FOLDER}/")):
             raise ValueError(
                 f"pods share no disk: give store an s3:// address, or scratch a claim and store file://{SCRATCH_FOLDER}/..."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_mount(self) -> "Platform":
+        if self.data and self.data.claim in (self.scratch.claim, "scratch", "shared-memory"):
+            raise ValueError(
+                f"data.claim: {self.data.claim!r} is the name of another volume of the pod; give it another claim, or name "
+                f"files below {SCRATCH_FOLDER} of the scratch claim and leave data out"
             )
         return self
 
