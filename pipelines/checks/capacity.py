@@ -11,7 +11,7 @@ from components.common.endpoints import Toleration as ServedToleration
 from components.common.errors import BadInput, Transient
 from pipelines.checks.cluster import SECONDS, Cluster
 from pipelines.checks.finding import Check, Finding, ok, skipped
-from pipelines.checks.parts import find_all
+from pipelines.parts import find_all
 from pipelines.recipe import Recipe
 from pipelines.resources import Machine, Toleration
 

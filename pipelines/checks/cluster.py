@@ -8,7 +8,7 @@ from components.common.cluster import NAMESPACE, connect, explained, namespace
 from components.common.endpoints import Served
 from components.common.errors import BadInput, Transient
 from pipelines.checks.finding import Check, Finding, ok, skipped
-from pipelines.checks.parts import find_all
+from pipelines.parts import find_all
 from pipelines.recipe import Recipe
 
 if TYPE_CHECKING:

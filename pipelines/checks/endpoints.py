@@ -8,8 +8,8 @@ from components.common.addresses import check_url
 from components.common.endpoints import Endpoint
 from components.common.errors import BadInput, Transient
 from pipelines.checks.finding import Check, Finding, ok, skipped
-from pipelines.checks.parts import find_all
 from pipelines.checks.web import ask, fields, is_inside
+from pipelines.parts import find_all
 from pipelines.recipe import Recipe
 
 LISTED = 5

@@ -10,9 +10,9 @@ from components.common.endpoints import Served
 from components.common.errors import BadInput
 from pipelines.checks.finding import Check, Finding, ok, skipped
 from pipelines.checks.licences import agree
-from pipelines.checks.parts import find_all
 from pipelines.checks.web import ask, fields
-from pipelines.recipe import ModelSource, Recipe, Teacher
+from pipelines.parts import find_all
+from pipelines.recipe import Recipe
 
 HUB, ENDPOINT, TOKEN = "https://huggingface.co", "HF_ENDPOINT", "HF_TOKEN"
 PREFIX = "hf://"
@@ -39,20 +39,28 @@ def hub_checks(recipe: Recipe) -> list[Check]:
 
 
 def _repositories(recipe: Recipe) -> Iterator[Repository]:
-    named: dict[str, ModelSource | Teacher] = {"base": recipe.base, "reward model": recipe.reward}
-    named |= {f"teacher {teacher.name}": teacher for teacher in recipe.teachers}
-    named |= {f"baseline {baseline.name}": baseline for baseline in recipe.baselines}
-    for name, model in named.items():
-        if model.source and model.source.startswith(PREFIX):
-            identifier, _, revision = model.source.removeprefix(PREFIX).partition("@")
-            yield Repository(name, "models", identifier, revision, model.license)
-    for path, served in find_all(recipe, Served):
-        if served.source:
-            identifier, _, revision = served.source.removeprefix(PREFIX).partition("@")
-            yield Repository(f"model {path}", "models", identifier, revision)
+    for name, source, licence in _models(recipe):
+        if source and source.startswith(PREFIX):
+            identifier, _, revision = source.removeprefix(PREFIX).partition("@")
+            yield Repository(name, "models", identifier, revision, licence)
     if recipe.benchmarks and recipe.benchmarks.source == "hub":
         for name in recipe.benchmarks.names:
             yield Repository(f"data set {DATASETS[name].hub}", "datasets", DATASETS[name].hub)
+
+
+def _models(recipe: Recipe) -> Iterator[tuple[str, str | None, str]]:
+    """Name, source and stated licence; of a judge that is served no licence is stated."""
+    yield "base", recipe.base.source, recipe.base.license
+    yield "reward model", recipe.reward.source, recipe.reward.license
+    for teacher in recipe.teachers:
+        source = teacher.served.source if teacher.served else teacher.source
+        yield f"teacher {teacher.name}", source, teacher.license
+    for baseline in recipe.baselines:
+        yield f"baseline {baseline.name}", baseline.source, baseline.license
+    for path, served in find_all(recipe, Served):
+        if path.startswith("teachers."):
+            continue
+        yield f"model {path}", served.source, ""
 
 
 def _check(repository: Repository, recipe: Recipe) -> Check:

@@ -10,7 +10,7 @@ from components.common.endpoints import Served
 from components.common.errors import BadInput
 from pipelines.checks.cluster import KSERVE, KUEUE, SECONDS, TRAINER, Cluster, queues, serves, trains_in_jobs
 from pipelines.checks.finding import Check, Finding, ok, skipped
-from pipelines.checks.parts import find_all
+from pipelines.parts import find_all
 from pipelines.recipe import Recipe
 
 PULL_TYPES = frozenset({"kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg"})

@@ -59,6 +59,7 @@ class Planning(_Section):
     training_utilisation: Share = Field(default=0.35, description="part of the card's peak that training reaches")
     reading_utilisation: Share = Field(default=0.35, description="part of the peak that scoring and prefill reach")
     bandwidth_utilisation: Share = Field(default=0.3, description="part of the memory bandwidth that sampling reaches")
+    serving_utilisation: Share = Field(default=0.5, description="the same, of a model that is served for a step")
     endpoint_tokens_per_second: Positive = Field(default=30, description="tokens per second of one endpoint request")
     store_gigabytes_per_second: Positive = Field(default=0.5, description="between the store and a step, both ways")
     startup_minutes: float = Field(default=3, ge=0, description="of a step: its pod, its image, loading the model")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pipelines.planning.walking import PlannedStep
-from pipelines.planning.work import Work
+from pipelines.planning.work import Asked, Work
 from pipelines.recipe import Recipe
 from pipelines.settings import Prices
 
@@ -27,18 +27,27 @@ def total(costs: Iterable[Cost]) -> Cost:
     return sum(costs, Cost())
 
 
-def cost(step: PlannedStep, work: Work, card: str | None, hours: float, recipe: Recipe) -> Cost:
+def cost(
+    step: PlannedStep, work: Work, card: str | None, served_card: str | None, hours: float, recipe: Recipe
+) -> Cost:
     """GPUs or cores by the hour, endpoints by the token, the artifact by the month."""
     prices, machine = recipe.platform.prices, step.machine
     parts = [_gpus(prices, card, machine.accelerator, machine.total_gpus * hours)] if card else []
+    if served_card and work.serving:
+        parts.append(_gpus(prices, served_card, work.serving.served.accelerator, work.serving.gpus * hours))
     parts.append(_priced(prices.cpu_hour, _cores(machine.cpu) * machine.nodes * hours, "cpu_hour"))
     kept = work.stored / TERABYTE * recipe.planning.kept_months
     parts.append(_priced(prices.storage_tb_month, kept, "storage_tb_month"))
-    for asked in work.asked:
-        price, field = prices.tokens.get(asked.model), f"tokens.{asked.model}"
-        parts.append(_priced(price.prompt if price else None, asked.prompt_tokens / MILLION, field))
-        parts.append(_priced(price.completion if price else None, asked.completion_tokens / MILLION, field))
-    return total(parts)
+    return total([*parts, *(_tokens(prices, asked) for asked in work.asked)])
+
+
+def _tokens(prices: Prices, asked: Asked) -> Cost:
+    """At the endpoint's own prices, else at those for the model's name."""
+    named, field = prices.tokens.get(asked.model), f"tokens.{asked.model}"
+    prompt = asked.input_price if asked.input_price is not None or named is None else named.prompt
+    completion = asked.output_price if asked.output_price is not None or named is None else named.completion
+    sent = _priced(prompt, asked.prompt_tokens / MILLION, field)
+    return sent + _priced(completion, asked.completion_tokens / MILLION, field)
 
 
 def _gpus(prices: Prices, card: str, accelerator: str, hours: float) -> Cost:

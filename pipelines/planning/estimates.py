@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from components.arbitrage.task import Config as Arbitrage
+from components.common.endpoints import Served
 from components.common.training import TrainingConfig
 from components.dpo.task import Config as DPO
 from components.generation.task import Config as Generation
@@ -27,13 +28,13 @@ from pipelines.planning.formulas import (
 )
 from pipelines.planning.sources import build_miniature, fetch_questions, fetch_weights, find_shape
 from pipelines.planning.walking import PlannedStep
-from pipelines.planning.work import BYTES_PER_TOKEN, Asked, Made, Model, Portions, Rows, Work
+from pipelines.planning.work import BYTES_PER_TOKEN, Asked, Made, Model, Portions, Rows, Serving, Work, batch_of
 
 Inputs = Mapping[str, Made]
 
 
 def estimate(step: PlannedStep, inputs: Inputs, planning: Planning) -> Work:
-    """The work of one step, given what its inputs are."""
+    """The work of one step, given what its inputs are; raises BadInput for a benchmark without questions."""
     return STAGES[step.stage](step.config, inputs, planning)
 
 
@@ -55,18 +56,28 @@ def _generation(config: Generation, inputs: Inputs, planning: Planning) -> Work:
         passes.append(mean + planning.prompt_tokens)  # the English answer is the second request's prompt
     made = Rows(prompts, config.samples, planning.prompt_tokens, mean, languages)
     work = Work(made=made, rows=made.count, stored=made.bytes)
+    if config.served:
+        return _serving(
+            work, config.served, model, [Decoding(made.count, read, mean, mean, 1) for read in passes], planning
+        )
     if config.endpoint:
         requests = made.count * len(passes)
-        sent, written = made.count * sum(passes), made.count * len(passes) * mean
-        asked = Asked(config.endpoint.url, config.endpoint.model, requests, sent, written, config.endpoint.concurrency)
-        return replace(work, asked=(asked,))
-    batch = max(1, config.batch_size)
-    if config.served:
-        batch = max(1, config.served.concurrency // config.served.replicas)
-        shape = find_shape(config.served.source, planning) if config.served.source else None
-        model = Model(shape) if shape else model
+        return replace(work, asked=(Asked.of(config.endpoint, requests, made.count * sum(passes), requests * mean),))
     assert isinstance(model, Model)
+    batch = max(1, config.batch_size)
     return _sampling(work, model, [Decoding(made.count, read, mean, longest, batch) for read in passes])
+
+
+def _serving(work: Work, served: Served, model: Made, decodings: list[Decoding], planning: Planning) -> Work:
+    """Requests follow one another without a batch that has to end, as many at once as the recipe asks."""
+    shape = find_shape(served.source, planning) if served.source else model.shape if isinstance(model, Model) else None
+    assert shape is not None, "check_sources comes first, and a step without a source serves its input"
+    return replace(
+        work,
+        generated=sum(each.tokens for each in decodings),
+        read=sum(each.rows * each.prompt for each in decodings),
+        serving=Serving(served, shape, tuple(replace(each, batch=batch_of(served)) for each in decodings)),
+    )
 
 
 def _sampling(work: Work, model: Model, decodings: list[Decoding]) -> Work:

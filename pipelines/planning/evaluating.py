@@ -3,11 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from components.evaluation.settings import GENERATIVE, Benchmark, Config, ServedJudgeSettings, TruthJudgeSettings
+from components.common.errors import BadInput
+from components.evaluation.settings import (
+    GENERATIVE,
+    Benchmark,
+    Config,
+    EndpointJudgeSettings,
+    LanguageJudge,
+    ServedJudgeSettings,
+)
 from pipelines.planning.assumptions import BenchmarkTokens, Planning
 from pipelines.planning.benchmarks import PUBLIC
 from pipelines.planning.formulas import Decoding, forward_flops, mean_and_longest
-from pipelines.planning.work import BYTES_PER_TOKEN, Asked, Made, Model, Questions, Work
+from pipelines.planning.sources import find_shape
+from pipelines.planning.work import BYTES_PER_TOKEN, Asked, Made, Model, Questions, Serving, Work, batch_of
 
 #: Tokens of the judge's instructions (components/evaluation/endpoint_judge.py).
 INSTRUCTIONS = 350
@@ -41,6 +50,7 @@ def evaluate(config: Config, inputs: Mapping[str, Made], planning: Planning) -> 
     decodings = [_decoding(config, item, planning) for item in items if item.benchmark.kind in GENERATIVE]
     read, written = sum(item.read() for item in items), sum(each.tokens for each in decodings)
     opponents = sum(name in inputs for name in ("baseline", "previous"))
+    judgements = _judgements(config, items, opponents, planning)
     return Work(
         rows=sum(item.count for item in items),
         generated=written,
@@ -50,12 +60,18 @@ def evaluate(config: Config, inputs: Mapping[str, Made], planning: Planning) -> 
         decoding_bytes=sum(each.bytes(model.shape, model.width) for each in decodings),
         stored=(read + written) * BYTES_PER_TOKEN,
         weights=model.bytes,
-        asked=_judged(config, items, opponents, planning),
+        asked=_judged(config, judgements),
+        serving=_served(config, judgements, planning),
     )
 
 
 def _item(benchmark: Benchmark, questions: Questions, planning: Planning) -> _Item:
     name = benchmark.name
+    if name not in questions.counts:
+        raise BadInput(
+            f"The benchmark {name!r} has no questions in this run, which makes those of {', '.join(questions.counts)}; add "
+            "it to benchmarks.names, or take it out of the evaluation."
+        )
     public = PUBLIC[name].tokens if name in PUBLIC else None
     default = BenchmarkTokens(question=planning.prompt_tokens, answer=planning.completion_tokens)
     return _Item(benchmark, questions.counts[name], planning.benchmark_tokens.get(name) or public or default)
@@ -67,17 +83,40 @@ def _decoding(config: Config, item: _Item, planning: Planning) -> Decoding:
     return Decoding(item.count, item.tokens.question, mean, longest, config.generation.batch_size)
 
 
-def _judged(config: Config, items: list[_Item], opponents: int, planning: Planning) -> tuple[Asked, ...]:
+@dataclass(frozen=True)
+class _Judgements:
+    """Comparisons that a language model is asked for, with mean tokens shown to it and written by it."""
+
+    count: float
+    shown: float
+    written: float
+
+
+def _judgements(config: Config, items: list[_Item], opponents: int, planning: Planning) -> _Judgements:
     """Every answer against every opponent's, in both orders; nothing where the truth is the judge."""
+    counts = {item: 2 * opponents * item.count for item in items if item.benchmark.kind == "pairwise"}
+    total = sum(counts.values())
+    if not total or not isinstance(config.judge, LanguageJudge):
+        return _Judgements(0, 0, 0)
+    shown = sum(
+        count * (INSTRUCTIONS + item.tokens.question + 2 * item.tokens.answer) for item, count in counts.items()
+    )
+    return _Judgements(total, shown / total, min(planning.judgement_tokens, config.judge.max_new_tokens))
+
+
+def _judged(config: Config, judgements: _Judgements) -> tuple[Asked, ...]:
     judge = config.judge
-    if isinstance(judge, TruthJudgeSettings) or not opponents:
+    if not isinstance(judge, EndpointJudgeSettings) or not judgements.count:
         return ()
-    if isinstance(judge, ServedJudgeSettings):
-        url, model, concurrency = "KServe", str(judge.served.source), judge.served.concurrency
-    else:
-        url, model, concurrency = judge.url, judge.model, judge.concurrency
-    shown = {item: 2 * opponents * item.count for item in items if item.benchmark.kind == "pairwise"}
-    requests = sum(shown.values())
-    sent = sum(count * (INSTRUCTIONS + item.tokens.question + 2 * item.tokens.answer) for item, count in shown.items())
-    written = requests * min(planning.judgement_tokens, judge.max_new_tokens)
-    return (Asked(url, model, requests, sent, written, concurrency),) if requests else ()
+    sent, written = judgements.count * judgements.shown, judgements.count * judgements.written
+    return (Asked.of(judge, judgements.count, sent, written),)
+
+
+def _served(config: Config, judgements: _Judgements, planning: Planning) -> Serving | None:
+    judge = config.judge
+    if not isinstance(judge, ServedJudgeSettings) or not judgements.count:
+        return None
+    shape = find_shape(str(judge.served.source), planning)
+    assert shape is not None, "check_sources comes first"
+    each = Decoding(judgements.count, judgements.shown, judgements.written, judgements.written, batch_of(judge.served))
+    return Serving(judge.served, shape, (each,))

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 GIGABYTE = 1e9
 SHOWN = 4
+#: Of a card's memory; the rest is the key-value cache's.
+SERVED_SHARE = 0.85
 
 
 class Problem(NamedTuple):
@@ -28,7 +30,7 @@ Check = Callable[["Estimate", Planning], Problem | None]
 def notes(estimates: "Sequence[Estimate]", planning: Planning) -> list[str]:
     """One sentence per problem and remedy, with the steps that have it."""
     found: dict[tuple[str, str], list[str]] = {}
-    checks: tuple[Check, ...] = (_fits_card, _uses_gpus, _ends_in_time, _fits_disk)
+    checks: tuple[Check, ...] = (_fits_card, _served_fits, _uses_gpus, _ends_in_time, _fits_disk)
     for check in checks:
         for estimate in estimates:
             if problem := check(estimate, planning):
@@ -49,9 +51,22 @@ def _fits_card(estimate: "Estimate", planning: Planning) -> Problem | None:
     return Problem(f"{what} do not fit into the {card.memory:,.0f} GB of a {estimate.card}", f"{each} each", remedy)
 
 
+def _served_fits(estimate: "Estimate", planning: Planning) -> Problem | None:
+    serving, card = estimate.work.serving, planning.card(estimate.served_card or "")
+    if serving is None or card is None:
+        return None
+    spread = serving.served.tensor_parallel or serving.served.gpus
+    if serving.bytes / spread <= SERVED_SHARE * card.memory * GIGABYTE:
+        return None
+    room = f"the {card.memory:,.0f} GB of a {estimate.served_card}"
+    what = f"the weights of the served model leave no room for its cache in {room}"
+    figure = f"{serving.bytes / spread / GIGABYTE:,.0f} GB on each of {spread}"
+    return Problem(what, figure, "give it more gpus or a larger card, or quantise it")
+
+
 def _uses_gpus(estimate: "Estimate", planning: Planning) -> Problem | None:
     held, used = estimate.step.machine.total_gpus, gpus_used(estimate.step)
-    if estimate.work.asked and not estimate.work.flops and held:
+    if (estimate.work.asked or estimate.work.serving) and not estimate.work.flops and held:
         return Problem("holds GPUs while an endpoint computes", f"{held} held", "give it a machine without")
     if estimate.work.flops and held > used:
         return Problem("holds more GPUs than it computes on", f"{held} held, {used} used", "ask for fewer")
@@ -62,7 +77,8 @@ def _ends_in_time(estimate: "Estimate", planning: Planning) -> Problem | None:
     limit = estimate.step.machine.timeout_hours
     if estimate.hours <= limit:
         return None
-    remedy = "raise the endpoint's concurrency" if estimate.work.asked else "ask for fewer completions"
+    from_endpoint = estimate.work.asked or estimate.work.serving
+    remedy = "raise the endpoint's concurrency" if from_endpoint else "ask for fewer completions"
     remedy = "give it more GPUs" if estimate.step.stage in SPREAD else remedy
     return Problem(
         f"takes longer than its timeout of {limit:g} h", f"{estimate.hours:,.0f} h", f"raise timeout_hours, or {remedy}"

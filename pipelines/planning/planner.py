@@ -1,18 +1,19 @@
 """Every step of a recipe's graph with its tokens, hours, bytes and cost. Nothing is contacted; the recipe is all it takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from components.common.endpoints import Served
 from components.common.errors import BadInput
 from components.weights.task import Config as Weights
-from pipelines.endpoints import served_by
+from pipelines.parts import find_all
 from pipelines.planning.assumptions import CARDS, Card, Planning
 from pipelines.planning.costs import Cost, cost
 from pipelines.planning.estimates import estimate
 from pipelines.planning.notes import notes
 from pipelines.planning.schedule import Schedule, schedule
 from pipelines.planning.sources import check_sources
-from pipelines.planning.timing import Duration, card_name, duration
+from pipelines.planning.timing import Cards, Duration, card_name, duration
 from pipelines.planning.walking import PlannedStep, walk
 from pipelines.planning.work import Made, Model, Rows, Work
 from pipelines.recipe import Recipe
@@ -22,11 +23,12 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """One step, its work, the card that it is planned on (None without a GPU), how long it takes and what it costs."""
+    """One step, its work, the cards that it is planned on (None without a GPU), how long it takes and what it costs."""
 
     step: PlannedStep
     work: Work
     card: str | None
+    served_card: str | None
     moved: float
     duration: Duration
     cost: Cost
@@ -37,9 +39,14 @@ class Estimate:
         return self.duration.seconds / HOUR
 
     @property
+    def gpus(self) -> int:
+        """Those of the step's machine and those that serve a model for it."""
+        return self.step.machine.total_gpus + (self.work.serving.gpus if self.work.serving else 0)
+
+    @property
     def gpu_hours(self) -> float:
         """The step's GPUs are its own from start to end, whether they compute or wait."""
-        return self.step.machine.total_gpus * self.hours
+        return self.gpus * self.hours
 
 
 @dataclass(frozen=True)
@@ -58,19 +65,12 @@ def plan(recipe: Recipe, until: str = "release") -> Plan:
     Raises BadInput naming the field to set for a card or a model whose size is not known.
     """
     steps = walk(recipe, until)
-    check_sources(filter(None, map(_source, steps)), recipe.planning)
+    check_sources((source for step in steps for source in _sources(step)), recipe.planning)
     works = _estimate_all(steps, recipe.planning)
     estimates = [_timed(step, works, recipe) for step in steps]
-    ends = schedule(steps, {each.step.name: each.hours for each in estimates})
+    hours, gpus = ({each.step.name: getattr(each, name) for each in estimates} for name in ("hours", "gpus"))
+    ends = schedule(steps, hours, gpus)
     return Plan(recipe, estimates, ends, notes(estimates, recipe.planning))
-
-
-def _source(step: PlannedStep) -> str | None:
-    """Where a step takes a published model from, if it does."""
-    if isinstance(step.config, Weights):
-        return step.config.source
-    served = served_by(step.config)
-    return served.source if served else None
 
 
 def _estimate_all(steps: Sequence[PlannedStep], planning: Planning) -> dict[str, Work]:
@@ -82,11 +82,22 @@ def _estimate_all(steps: Sequence[PlannedStep], planning: Planning) -> dict[str,
 
 
 def _timed(step: PlannedStep, works: Mapping[str, Work], recipe: Recipe) -> Estimate:
-    work, planning, machine = works[step.name], recipe.planning, step.machine
-    moved = work.stored + sum(_size(works[origin].made) for origin in set(step.inputs.values()))
-    name = card_name(machine, planning, frozenset({*CARDS, *planning.cards})) if machine.total_gpus else None
-    taken = duration(step, work, moved, _card(name or planning.gpu, planning), planning)
-    return Estimate(step, work, name, moved, taken, cost(step, work, name, taken.seconds / HOUR, recipe))
+    work, planning, machine, serving = works[step.name], recipe.planning, step.machine, works[step.name].serving
+    by_reference = {"model"} if step.stage == "generation" and serving else set()  # served where it lies
+    fetched = {origin for name, origin in step.inputs.items() if name not in by_reference}
+    moved = work.stored + sum(_size(works[origin].made) for origin in fetched)
+    own = card_name(machine.node_selector, planning) if machine.total_gpus else None
+    served = card_name(serving.served.node_selector, planning) if serving and serving.gpus else None
+    cards = Cards(_card(own or planning.gpu, planning), _card(served or planning.gpu, planning))
+    taken = duration(step, work, moved, cards, planning)
+    return Estimate(step, work, own, served, moved, taken, cost(step, work, own, served, taken.seconds / HOUR, recipe))
+
+
+def _sources(step: PlannedStep) -> Iterator[str]:
+    """Where the weights come from that the step downloads, or serves."""
+    if isinstance(step.config, Weights):
+        yield step.config.source
+    yield from (served.source for _, served in find_all(step.config, Served) if served.source)
 
 
 def _size(made: Made) -> float:

@@ -20,7 +20,7 @@ class Schedule:
         return max(self.ends.values(), default=0.0)
 
 
-def schedule(steps: Sequence[PlannedStep], hours: Mapping[str, float]) -> Schedule:
+def schedule(steps: Sequence[PlannedStep], hours: Mapping[str, float], gpus: Mapping[str, int]) -> Schedule:
     """The earliest schedule: no step waits for a machine, only for the steps before it."""
     starts: dict[str, float] = {}
     ends: dict[str, float] = {}
@@ -35,7 +35,7 @@ def schedule(steps: Sequence[PlannedStep], hours: Mapping[str, float]) -> Schedu
     while name:
         chain.insert(0, name)
         name = before[name]
-    return Schedule(ends, chain, _peak(steps, starts, ends))
+    return Schedule(ends, chain, _peak(gpus, starts, ends))
 
 
 def _in_order(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
@@ -54,12 +54,12 @@ def _closure(step: PlannedStep, steps: Mapping[str, PlannedStep]) -> set[str]:
     return found
 
 
-def _peak(steps: Sequence[PlannedStep], starts: Mapping[str, float], ends: Mapping[str, float]) -> int:
+def _peak(gpus: Mapping[str, int], starts: Mapping[str, float], ends: Mapping[str, float]) -> int:
     """The most GPUs that run at one time; it is reached when some step starts."""
     return max(
         (
-            sum(each.machine.total_gpus for each in steps if starts[each.name] <= starts[step.name] < ends[each.name])
-            for step in steps
+            sum(gpus[name] for name, start in starts.items() if start <= moment < ends[name])
+            for moment in set(starts.values())
         ),
         default=0,
     )

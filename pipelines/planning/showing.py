@@ -22,7 +22,7 @@ SOURCES = (
     "a step's GPUs are paid from its start to its end; sampling, scoring and evaluation compute on one of them",
     "the schedule starts every step as soon as the graph lets it; waiting for machines is not in it",
     "models are stored in 16 bits, checkpoints (three at once) in float32 with AdamW's moments",
-    "what endpoints compute on is not among the GPUs",
+    "what existing endpoints compute on is not among the GPUs; models that a step serves are, from its start to its end",
 )
 
 
@@ -58,9 +58,8 @@ def _table(chapter: str, estimates: Sequence[Estimate], plan: Plan) -> Table:
 def _cells(estimates: Sequence[Estimate], plan: Plan) -> list[str]:
     works = [each.work for each in estimates]
     one = estimates[0] if len(estimates) == 1 else None
-    machine = one and one.step.machine
     return [
-        f"{machine.total_gpus} {one.card}" if one and machine and machine.total_gpus else "",
+        _gpus(one) if one else "",
         "" if one is None else f"{one.hours:,.1f}" if one.duration.timed else "on CPU",
         _figure(sum(each.gpu_hours for each in estimates), "{:,.1f}"),
         _tokens(sum(work.generated + sum(asked.completion_tokens for asked in work.asked) for work in works)),
@@ -69,6 +68,12 @@ def _cells(estimates: Sequence[Estimate], plan: Plan) -> list[str]:
         _bytes(sum(work.stored for work in works)),
         _money(total(each.cost for each in estimates)),
     ]
+
+
+def _gpus(estimate: Estimate) -> str:
+    own, serving = estimate.step.machine.total_gpus, estimate.work.serving
+    parts = [f"{own} {estimate.card}"] if own else []
+    return " + ".join(parts + ([f"{serving.gpus} {estimate.served_card} served"] if serving and serving.gpus else []))
 
 
 def _show_totals(plan: Plan, console: Console) -> None:
@@ -168,14 +173,15 @@ def as_json(plan: Plan) -> dict[str, Any]:
 
 
 def _step(each: Estimate, plan: Plan) -> dict[str, Any]:
-    work, machine = each.work, each.step.machine
+    work = each.work
     counts = ("rows", "generated", "read", "trained", "flops", "stored", "working")
     return {
         "name": each.step.name,
         "chapter": each.step.chapter,
         "stage": each.step.stage,
-        "gpus": machine.total_gpus,
+        "gpus": each.gpus,
         "card": each.card,
+        "served_card": each.served_card,
         "hours": each.hours if each.duration.timed else None,
         "gpu_hours": each.gpu_hours,
         "ends": plan.schedule.ends[each.step.name],

@@ -1,15 +1,23 @@
 """From work to seconds: the card, what bounds each part, and what a step costs before and after it computes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipelines.endpoints import served_by
-from pipelines.planning.assumptions import Card, Planning
+from pipelines.planning.assumptions import CARDS, Card, Planning
+from pipelines.planning.formulas import forward_flops
 from pipelines.planning.walking import PlannedStep
-from pipelines.planning.work import Asked, Work
-from pipelines.resources import Machine
+from pipelines.planning.work import Asked, Serving, Work
 
 #: Stages whose work is spread over all GPUs of a step; the others use one.
 SPREAD = frozenset({"sft", "dpo"})
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The card of the step's own machine, and that of the model which it serves."""
+
+    own: Card
+    served: Card
 
 
 @dataclass(frozen=True)
@@ -28,27 +36,28 @@ class Duration:
         return self.startup + self.moving + self.computing + self.waiting
 
 
-def card_name(machine: Machine, planning: Planning, known: frozenset[str]) -> str:
-    """The card that a machine's node selector names, longest known name first; else the one of ``planning.gpu``."""
-    words = {word for value in machine.node_selector.values() for word in value.upper().replace("_", "-").split("-")}
+def card_name(node_selector: Mapping[str, str], planning: Planning) -> str:
+    """The card that a node selector names, longest known name first; else the one of ``planning.gpu``."""
+    known = {*CARDS, *planning.cards}
+    words = {word for value in node_selector.values() for word in value.upper().replace("_", "-").split("-")}
     named = [name for name in sorted(known, key=lambda name: (-len(name), name)) if name.upper() in words]
     return named[0] if named else planning.gpu
 
 
 def gpus_used(step: PlannedStep) -> int:
     """How many of the step's GPUs compute."""
-    spread = step.stage in SPREAD or served_by(step.config) is not None
-    return step.machine.total_gpus if spread else min(1, step.machine.total_gpus)
+    return step.machine.total_gpus if step.stage in SPREAD else min(1, step.machine.total_gpus)
 
 
-def duration(step: PlannedStep, work: Work, moved: float, card: Card, planning: Planning) -> Duration:
-    """How long a step takes that moves ``moved`` bytes between the store and its disk."""
+def duration(step: PlannedStep, work: Work, moved: float, cards: Cards, planning: Planning) -> Duration:
+    """How long a step takes that moves ``moved`` bytes between the store and its disk, on these cards."""
     used = gpus_used(step)
     return Duration(
-        startup=planning.startup_minutes * 60,
+        startup=planning.startup_minutes * 60 * (2 if work.serving else 1),
         moving=moved / (planning.store_gigabytes_per_second * 1e9),
-        computing=_computing(work, card, planning) / used if used else 0,
-        waiting=sum(_waiting(asked, planning) for asked in work.asked),
+        computing=_computing(work, cards.own, planning) / used if used else 0,
+        waiting=sum(_waiting(asked, planning) for asked in work.asked)
+        + (_served(work.serving, cards.served, planning) if work.serving else 0),
         timed=bool(used) or not work.flops,
     )
 
@@ -63,5 +72,23 @@ def _computing(work: Work, card: Card, planning: Planning) -> float:
     return training + reading + max(arithmetic, memory)
 
 
+def _served(serving: Serving, card: Card, planning: Planning) -> float:
+    """Seconds until the weights are there, and of sampling on the GPUs of all replicas; 0 where it has none."""
+    if not serving.gpus:
+        return 0.0
+    peak = serving.gpus * card.tflops * 1e12 * planning.reading_utilisation
+    bandwidth = serving.gpus * card.bandwidth * 1e9 * planning.serving_utilisation
+    reading = sum(forward_flops(serving.shape, each.rows * each.prompt) for each in serving.decodings) / peak
+    arithmetic = sum(each.flops(serving.shape) for each in serving.decodings) / peak
+    memory = sum(each.bytes(serving.shape, serving.width) for each in serving.decodings) / bandwidth
+    return serving.bytes / (planning.store_gigabytes_per_second * 1e9) + reading + max(arithmetic, memory)
+
+
 def _waiting(asked: Asked, planning: Planning) -> float:
-    return asked.completion_tokens / (asked.concurrency * planning.endpoint_tokens_per_second)
+    """The slowest of the endpoint's speed and its limits per minute."""
+    tokens = asked.prompt_tokens + asked.completion_tokens
+    return max(
+        asked.completion_tokens / (asked.concurrency * planning.endpoint_tokens_per_second),
+        60 * asked.requests / asked.requests_per_minute if asked.requests_per_minute else 0,
+        60 * tokens / asked.tokens_per_minute if asked.tokens_per_minute else 0,
+    )

@@ -84,19 +84,9 @@ class _Walker:
         }
         name, stage = constants["name"], self.stages[constants["code"]]
         config = load_stage(stage)[0].model_validate_json(constants["configuration"])
-        machine = _computing(config, self.machines[name])
-        self.steps[name] = PlannedStep(name, chapter, stage, config, machine, inputs, after)
+        self.steps[name] = PlannedStep(name, chapter, stage, config, self.machines[name], inputs, after)
         outputs = component.get("outputDefinitions", {}).get("artifacts", {})
         return dict.fromkeys(outputs, name), frozenset({name})
-
-
-def _computing(config: BaseModel, machine: Machine) -> Machine:
-    """The machine of a step, or of all replicas of the model that it has served for its samples."""
-    served = getattr(config, "served", None)
-    if served is None:
-        return machine
-    place = {name: getattr(served, name) for name in ("gpus", "accelerator", "cpu", "memory", "node_selector")}
-    return machine.model_copy(update={**place, "nodes": served.replicas})
 
 
 def _artifacts(task: Node) -> dict[str, Node]:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from components.common.endpoints import Endpoint, Served
+from pipelines.planning.formulas import Decoding
 from pipelines.planning.shapes import Shape
 
 BYTES_PER_TOKEN = 4.5  # of text in UTF-8, over scripts; tables are small beside weights
@@ -63,7 +65,7 @@ Made = Portions | Rows | Questions | Model | None
 
 @dataclass(frozen=True)
 class Asked:
-    """Requests to an OpenAI-compatible endpoint."""
+    """Requests to an OpenAI-compatible endpoint, with its limits per minute and prices per million tokens where stated."""
 
     url: str
     model: str
@@ -71,6 +73,47 @@ class Asked:
     prompt_tokens: float
     completion_tokens: float
     concurrency: int
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, requests: float, prompt_tokens: float, completion_tokens: float) -> "Asked":
+        """So much of an endpoint of the recipe."""
+        stated = ("requests_per_minute", "tokens_per_minute", "input_price", "output_price")
+        limits = {name: getattr(endpoint, name) for name in stated}
+        counts = (requests, prompt_tokens, completion_tokens)
+        return cls(endpoint.url, endpoint.model, *counts, endpoint.concurrency, **limits)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A model that the step brings up on GPUs beside its own pod, and what is sampled from it."""
+
+    served: Served
+    shape: Shape
+    decodings: tuple[Decoding, ...]
+
+    @property
+    def gpus(self) -> int:
+        """The GPUs of all replicas."""
+        return self.served.gpus * self.served.replicas
+
+    @property
+    def width(self) -> int:
+        """Bytes of a parameter."""
+        return 4 if self.served.dtype == "float32" else 2
+
+    @property
+    def bytes(self) -> float:
+        """The size of the weights, of which every replica has its own."""
+        return self.shape.parameters * self.width
+
+
+def batch_of(served: Served) -> int:
+    """The requests that one replica answers at once."""
+    return max(1, served.concurrency // served.replicas)
 
 
 @dataclass(frozen=True)
@@ -80,7 +123,7 @@ class Work:
     ``generated``, ``read`` and ``trained`` count tokens (written by sampling; forward passes; forward and backward).
     FLOPs are apart by what bounds them; ``decoding_bytes`` is what sampling reads of the card's memory. ``stored`` is
     what the artifact takes, ``working`` the disk beside it (checkpoints), ``weights`` the memory of weights and optimiser,
-    ``rows`` the rows or items that the step handles.
+    ``rows`` the rows or items that the step handles. Tokens of a model that is served for the step count as its own.
     """
 
     made: Made = None
@@ -96,6 +139,7 @@ class Work:
     working: float = 0
     weights: float = 0
     asked: tuple[Asked, ...] = field(default=())
+    serving: Serving | None = None
 
     @property
     def flops(self) -> float:

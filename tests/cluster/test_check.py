@@ -45,7 +45,9 @@ def objects(cluster, *overrides, recipe="mini"):
 
 def test_the_kinds_that_a_run_needs_are_served(cluster):
     recipe = load_recipe("8b", ["platform.queue=team"])
-    assert [kind.plural for kind in needed_kinds(recipe)] == ["trainjobs", "clustertrainingruntimes", "localqueues"]
+    kinds = ["trainjobs", "clustertrainingruntimes", "inferenceservices", "localqueues"]
+    assert [kind.plural for kind in needed_kinds(recipe)] == kinds
+    assert needed_kinds(load_recipe("mini")) == []
     assert {check.look().status for check in kind_checks(cluster, needed_kinds(recipe))} == {"ok"}
 
 

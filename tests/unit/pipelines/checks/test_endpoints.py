@@ -90,10 +90,9 @@ def test_what_only_pods_can_reach_is_skipped(recipe):
     assert found.status == "skipped" and "in a pod" in found.remedy
 
 
-def test_teachers_and_judges_are_asked_once_each():
-    there = "{name: a, license: Gemma, endpoint: {url: 'http://h/v1', model: m}}"
-    served = "{name: b, license: Gemma, served: {source: 'hf://org/b'}}"
-    recipe = load_recipe("8b", [f"teachers=[{there}, {served}]"])
-    names = [check.object for check in endpoint_checks(recipe)]
+def test_teachers_and_judges_are_asked_once_each(recipe):
+    assert [check.object for check in endpoint_checks(recipe)] == ["endpoint online.check.judge"]
+    pool = "teachers=[{name: a, license: MIT, endpoint: {url: 'http://a/v1', model: m}}]"
+    names = [check.object for check in endpoint_checks(load_recipe("8b", [pool]))]
     assert names == ["endpoint teachers.a", "endpoint online.check.judge"]
     assert endpoint_checks(load_recipe("mini")) == []

@@ -119,7 +119,7 @@ def test_a_hub_that_is_away_may_come_back(nobody, monkeypatch):
 
 def test_everything_that_a_run_downloads_is_checked_once():
     names = [check.object for check in hub_checks(load_recipe("8b"))]
-    assert names[:2] == ["base", "reward model"] and "baseline ministral-8b" in names
+    assert names[:3] == ["base", "reward model", "teacher gemma-2-27b"] and "baseline ministral-8b" in names
     assert "baseline aya-23-8b" not in names  # the same repository as the base
     assert names.count("data set CohereLabs/aya_evaluation_suite") == 1
     assert hub_checks(load_recipe("mini")) == []

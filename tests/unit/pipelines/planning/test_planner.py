@@ -63,7 +63,7 @@ def test_a_served_teacher_computes_on_the_gpus_of_its_service(eight):
     assert step.work.generated == 230_000 * 450
     assert step.gpu_hours == pytest.approx(4 * step.hours)
     twice = planned("8b", "online.samples.served.replicas=4")["sample-1"]
-    assert twice.step.machine.total_gpus == 4 and twice.hours < eight["sample-1"].hours
+    assert twice.gpus == 4 and twice.hours < eight["sample-1"].hours
 
 
 def test_scoring_reads_every_answer(eight):
@@ -171,6 +171,73 @@ def test_costs_are_hours_months_and_tokens_at_the_recipes_prices():
     kept = step.work.stored / 1e12 * 20
     assert step.cost.known == pytest.approx(step.hours * 4 * 0.5 + tokens + kept)
     assert not step.cost.missing
+    scoring = planned("8b", PRICES, until="arbitrage")["score-teachers"]
+    assert scoring.cost.known == pytest.approx(scoring.hours * (2 + 8 * 0.5) + scoring.work.stored / 1e12 * 20)
+
+
+ENDPOINT = "teachers=[{name: t, license: MIT, endpoint: {url: 'http://t/v1', model: m, concurrency: 10"
+
+
+def test_an_endpoints_own_price_comes_first():
+    own = f"{ENDPOINT}, input_price: 1, output_price: 2}}}}]"
+    (step,) = [each for name, each in planned("8b", PRICES, own, until="arbitrage").items() if name == "generate-t"]
+    assert step.cost.known - step.hours * 4 * 0.5 == pytest.approx(230_000 * (150 + 2 * 450) / 1e6, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        ("", 230_000 * 450 / (10 * 30)),
+        (", requests_per_minute: 30", 230_000 * 2),
+        (", tokens_per_minute: 6000", 230_000 * 600 / 100),
+        (", requests_per_minute: 1000000", 230_000 * 450 / (10 * 30)),
+    ],
+)
+def test_an_endpoints_limits_set_the_pace(limit, seconds):
+    step = planned("8b", f"{ENDPOINT}{limit}}}}}]", until="arbitrage")["generate-t"]
+    assert step.duration.waiting == pytest.approx(seconds)
+
+
+QWEN = PUBLISHED["Qwen/Qwen2.5-32B-Instruct"]
+SERVED = (
+    "teachers=[{name: t, license: Apache-2.0, served: {source: 'hf://Qwen/Qwen2.5-32B-Instruct', gpus: 2, replicas: 3, "
+    "concurrency: 96}}]"
+)
+
+
+def test_a_teacher_that_is_served_takes_its_gpus_from_start_to_end():
+    step = planned("8b", SERVED, until="arbitrage")["generate-t"]
+    assert (step.step.machine.total_gpus, step.gpus, step.card, step.served_card) == (0, 6, None, "H100")
+    assert step.work.generated == 230_000 * 450 and step.work.read == 230_000 * 150
+    weights = 2 * QWEN.parameters
+    cache = 230_000 * 450 * (150 + 225) * 4 * 64 * 8 * 128  # K and V of 64 layers, 8 heads of 128, in 16 bits
+    batches = -(-230_000 // 32) * 450  # 32 requests a replica
+    sampling = (batches * weights + cache) / (6 * 3350e9 * 0.5)
+    reading = 2 * QWEN.computed * 230_000 * 150 / (6 * 989e12 * 0.35)
+    assert step.duration.waiting == pytest.approx(weights / 0.5e9 + reading + sampling)
+    assert step.duration.startup == 2 * 180
+    assert step.gpu_hours == pytest.approx(6 * step.hours)
+
+
+def test_a_served_model_that_does_not_fit_is_noted_and_one_of_unknown_size_is_asked_for():
+    small = SERVED.replace("gpus: 2", "gpus: 1").replace(
+        "Qwen/Qwen2.5-32B-Instruct", "meta-llama/Llama-3.1-70B-Instruct"
+    )
+    notes = "\n".join(plan(load_recipe("8b", [small]), "arbitrage").notes)
+    assert "leave no room for its cache in the 80 GB of a H100: generate-t (141 GB on each of 1)" in notes
+    with pytest.raises(BadInput, match=r"hf://x/y .*planning.parameters"):
+        planned("8b", SERVED.replace("Qwen/Qwen2.5-32B-Instruct", "x/y"))
+
+
+def test_a_judge_that_is_served_counts_beside_the_evaluated_model():
+    judge = "evaluation.judge={kind: served, served: {source: 'hf://meta-llama/Llama-3.1-70B-Instruct', gpus: 4}}"
+    steps = planned("8b", judge)
+    first, final = steps["evaluate-gemma-2-9b"], steps["evaluate-final"]
+    assert (first.gpus, final.gpus) == (1, 5)
+    assert final.work.serving.decodings[0].rows == 4 * (500 * 23 + 200 * 5 + 200 * 23)
+    assert final.duration.waiting > 0 and final.duration.computing == pytest.approx(
+        steps["evaluate-base"].duration.computing
+    )
 
 
 def test_a_price_that_is_not_given_is_named_and_not_guessed():
@@ -181,7 +248,7 @@ def test_a_price_that_is_not_given_is_named_and_not_guessed():
 
 
 def test_what_will_not_fit_or_end_is_noted():
-    notes = "\n".join(plan(load_recipe("32b")).notes)
+    notes = "\n".join(plan(load_recipe("32b", ["resources.data.storage=50Gi"])).notes)
     assert "do not fit into the 80 GB of a H100: evaluate-llama-3-1-70b (141 GB each)" in notes
     assert "takes longer than its timeout of 24 h" in notes
     assert "needs more disk" in notes and "base (70 GB)" in notes
@@ -209,6 +276,13 @@ def test_a_local_folder_is_measured_by_its_configuration(tmp_path):
         )
     )  # fmt: skip
     assert planned("8b", f"base.source={tmp_path.as_uri()}", until="sources")["base"].work.stored == 2 * AYA.parameters
+
+
+def test_a_benchmark_without_questions_is_named_before_the_run_finds_out():
+    with pytest.raises(
+        BadInput, match=r"benchmark 'arena' has no questions in this run, .*m_arena_hard.*benchmarks.names"
+    ):
+        planned("8b", "online.check.benchmarks=[{name: arena, kind: pairwise}]")
 
 
 def test_an_unknown_card_names_the_known_ones():
