@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from google.protobuf import json_format
+from kfp.components import load_component_from_text
 from kfp.kubernetes import kubernetes_executor_config_pb2 as kubernetes_pb2
 from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -108,6 +109,13 @@ def test_the_settings_parse_strictly_and_every_step_has_its_own(name, folder):
     assert len(set(executors)) == len(executors) == len(made.tasks)
     assert set(executors) == set(made.settings) == set(made.spec["deploymentSpec"]["executors"])
     assert {made.pod(step)["podMetadata"]["labels"]["expanse.dev/step"] for step in made.tasks} == set(made.tasks)
+
+
+def test_kfp_reads_the_file_with_both_its_documents(folder):
+    made = compiled(folder, "8b")
+    read = load_component_from_text(made.text)
+    assert set(read.platform_spec.platforms["kubernetes"].deployment_spec.executors) == set(made.settings)
+    assert set(read.pipeline_spec.components) == set(made.spec["components"])
 
 
 def test_the_full_settings_parse_strictly(full):
