@@ -84,7 +84,7 @@ def test_a_launcher_config_map_of_kfp_is_not_taken_over(api, helm, namespace):
     assert core.read_namespaced_config_map("kfp-launcher", namespace).data == theirs["data"]
 
 
-def test_two_teams_live_beside_each_other(api, helm, namespace):
+def test_two_teams_live_beside_each_other(api, kubeconfig, helm, namespace):
     import uuid
 
     import helm_python
@@ -94,7 +94,7 @@ def test_two_teams_live_beside_each_other(api, helm, namespace):
     core.create_namespace({"metadata": {"name": other}})
     try:
         helm.install(CHART, "expanse", ALONE, namespace=namespace)
-        neighbour = helm_python.Config(namespace=other)
+        neighbour = helm_python.Config(kubeconfig_path=kubeconfig, namespace=other)
         assert neighbour.install(CHART, "expanse", ALONE, namespace=other)["status"] == "deployed"
         neighbour.uninstall("expanse")
         assert jobs(api, namespace)
