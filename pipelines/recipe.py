@@ -10,6 +10,7 @@ from components.benchmarks.task import Config as Benchmarks
 from components.common.canonical import digest
 from components.common.endpoints import Endpoint, Served
 from components.common.languages import LANGUAGES
+from components.common.training import TrainingConfig
 from components.deployment.task import Config as Deployment
 from components.dpo.task import Config as DPO
 from components.evaluation.task import Config as Evaluation
@@ -207,6 +208,20 @@ class Recipe(Section):
                 raise ValueError(
                     f"platform.shared_memory: {self.platform.shared_memory} leaves nothing of resources.{role}.memory "
                     f"({machine.memory}); make it less"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _batches(self) -> "Recipe":
+        """What a training step would refuse hours later, on its GPUs."""
+        processes = max(1, self.resources.training.total_gpus)
+        trained: dict[str, TrainingConfig | None] = {"sft.common": self.sft.common, "sft.cluster": self.sft.cluster}
+        trained |= {"offline.dpo": self.offline.dpo, "online.dpo": self.online.dpo}
+        for name, config in trained.items():
+            if config and config.global_batch_size % (config.device_batch_size * processes):
+                raise ValueError(
+                    f"{name}: global_batch_size {config.global_batch_size} is not a multiple of device_batch_size "
+                    f"{config.device_batch_size} x {processes} processes of resources.training; change one of the three"
                 )
         return self
 

@@ -23,9 +23,10 @@ from components.common.errors import BadInput, ExpanseError, Transient
 from components.common.processes import local_rank, rank
 from components.common.step import Step, code_digest, default_store, run_step
 from components.common.together import Follower, Leader, Talk
-from components.common.trainjobs.spec import CODE, STEP, STEP_FILE, TERMINATION_LOG
+from components.common.trainjobs.spec import CODE, LOST_PEER, STEP, STEP_FILE, TERMINATION_LOG
 
-COMPUTE_TIMEOUT = timedelta(hours=2)
+#: How long a collective of the training may take before the job counts as stuck, and is run again.
+COMPUTE_TIMEOUT = timedelta(minutes=30)
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 #: What the communication libraries say when the process at the other end is gone.
 PEER_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "NCCL")
@@ -62,7 +63,7 @@ def run_rank() -> int:
     except Exception as error:
         traceback.print_exc()
         if isinstance(error, RuntimeError) and any(sign in str(error) for sign in PEER_LOST):
-            return _tell(f"Rank {rank()} lost another process of its job; it is run again.", Transient.exit_code)
+            return _tell(f"Rank {rank()} {LOST_PEER}; it is run again.", Transient.exit_code)
         return _tell(f"{type(error).__name__}: {' '.join(str(error).split())[:500]}", ExpanseError.exit_code)
     return 0
 
@@ -110,9 +111,15 @@ def _tell(sentence: str, code: int) -> int:
 
 
 def cause(failures: Any) -> tuple[str, int]:
-    """Of all ranks that ended, the error that explains the others: a refusal first, a signal last."""
+    """Of all ranks that ended, the error that explains the others: a refusal first, a signal last.
+
+    A rank that lost another one knows least, but a signal may be torchrun's own, to the ranks that were left.
+    """
     order = {BadInput.exit_code: 0, ExpanseError.exit_code: 1, Transient.exit_code: 2}
-    first = min(failures, key=lambda failure: (order.get(failure.exitcode, 3), failure.timestamp))
+    first = min(
+        failures,
+        key=lambda failure: (order.get(failure.exitcode, 3), LOST_PEER in failure.message, failure.timestamp),
+    )
     if first.exitcode in order:
         return first.message, first.exitcode
     return (

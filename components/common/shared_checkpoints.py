@@ -51,11 +51,15 @@ def resume_together(folder: Path, talk: Talk) -> Path | None:
 def keep_together(checkpoint: Path, talk: Talk) -> None:
     """Seal a checkpoint that every process has written its part of, and have the store keep it."""
     talk.meet()
-    if not _apart():
-        if rank() == 0:
-            seal(checkpoint)
-            keep_checkpoint(checkpoint)
-        return
+    if _apart():
+        _keep_parts(checkpoint, talk)
+    elif rank() == 0:
+        seal(checkpoint)
+        keep_checkpoint(checkpoint)
+    talk.meet()  # to wait here, with patience, is no sign of a training that is stuck
+
+
+def _keep_parts(checkpoint: Path, talk: Talk) -> None:
     store = _store()
     kept = local_rank() != 0 or _keep(store, checkpoint, _part_name(checkpoint, node()), _part(checkpoint))
     if talk.agree(kept) and rank() == 0:

@@ -74,6 +74,9 @@ class Cluster:
         arguments = (*TRAINJOBS, self.namespace, "trainjobs", self.name)
         self.objects.patch_namespaced_custom_object_status(*arguments, {"status": {"conditions": [condition]}})
 
+    def patch(self, change: dict) -> None:
+        self.objects.patch_namespaced_custom_object(*TRAINJOBS, self.namespace, "trainjobs", self.name, change)
+
     def delete(self) -> None:
         self.objects.delete_namespaced_custom_object(*TRAINJOBS, self.namespace, "trainjobs", self.name)
 
@@ -231,6 +234,22 @@ def test_a_second_launcher_adopts_the_job_of_the_first(cluster, step, capfd):
     cluster.end("Complete")
     assert (first.ended(), second.ended()) == (None, None)
     assert first.outcome.reference == second.outcome.reference
+
+
+def test_a_job_that_is_being_deleted_is_waited_for_and_made_anew(cluster, step, capfd):
+    first = Launcher(step)
+    wait(cluster.exists)
+    old = cluster.job()["metadata"]["uid"]
+    cluster.patch({"metadata": {"finalizers": ["test.expanse.dev/slow"]}})
+    cluster.delete()
+    first.ended()
+    second = Launcher(step)
+    said(capfd, "is being deleted")
+    cluster.patch({"metadata": {"finalizers": None}})
+    wait(lambda: cluster.exists() and cluster.job()["metadata"]["uid"] != old)
+    cluster.commit()
+    cluster.end("Complete")
+    assert second.ended() is None
 
 
 def test_a_job_of_the_same_name_for_other_work_is_not_touched(cluster, step):

@@ -49,14 +49,16 @@ def _start(jobs: Jobs, step: Step, key: str, spec: TrainJobSpec, pause: float) -
     """Create the job or adopt it; waits for one that is being deleted to be gone."""
     jobs.require_runtime(spec.runtime)
     body = train_job(step, key, spec, jobs.workflow())
-    limit = time.monotonic() + DISAPPEARANCE
+    limit, said = time.monotonic() + DISAPPEARANCE, ""
     while True:
         try:
             job, new = jobs.create(body)
             break
-        except Transient:
+        except Transient as error:
             if time.monotonic() > limit:
                 raise
+            if str(error) != said:
+                _say(said := str(error))
             time.sleep(pause)
     _say(f"{jobs.what(job['metadata']['name'])}: {'created' if new else 'adopted from an earlier attempt'}")
     if large := step_config_map(step, job):

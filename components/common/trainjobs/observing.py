@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.common.errors import BadInput, ExpanseError, Transient
-from components.common.trainjobs.spec import TrainJobSpec
+from components.common.trainjobs.spec import LOST_PEER, TrainJobSpec
 
 ATTEMPT_LABEL = "jobset.sigs.k8s.io/restart-attempt"
 INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
@@ -75,7 +75,8 @@ def _progress(
 
 def failure(what: str, state: State, spec: TrainJobSpec) -> ExpanseError:
     """Why a job failed, as the error that its step ends with: a rank's own words first, then what Kubernetes says."""
-    words = sorted(state.words, key=lambda word: {2: 0, 1: 1, 3: 2}.get(word.exit_code, 3))
+    order = {2: 0, 1: 1, 0: 2, 3: 3}
+    words = sorted(state.words, key=lambda word: (order.get(word.exit_code, 4), LOST_PEER in word.sentence))
     if words and words[0].exit_code in (1, 2):
         kind = BadInput if words[0].exit_code == BadInput.exit_code else ExpanseError
         return kind(words[0].sentence)

@@ -10,6 +10,8 @@ TRAINJOB = "EXPANSE_TRAINJOB"
 #: The environment of the job's pods: the step as JSON or the file with it, the digest of its stage's code, and where the
 #: last words of a pod go.
 STEP, STEP_FILE, CODE, TERMINATION_LOG = "EXPANSE_STEP", "EXPANSE_STEP_FILE", "EXPANSE_CODE", "EXPANSE_TERMINATION_LOG"
+#: What a rank says that fails because another one did: the other one's words explain more.
+LOST_PEER = "lost another process of its job"
 Quantity = r"^\d+(Ki|Mi|Gi|Ti)$"
 
 

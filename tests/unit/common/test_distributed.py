@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ from components.common.errors import BadInput
 from components.common.standalone import adopt
 from components.common.step import Outcome, Step, default_store, run_step
 from components.common.store import LocalStore
+from components.common.trainjobs.spec import LOST_PEER
 from tests.trainable import example, pair, save_examples, save_pairs, save_trainable
 
 ROOT = Path(__file__).parents[3]
@@ -118,12 +120,33 @@ def command(pid: str) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
-def test_dpo_on_two_processes_equals_one_process(local, step, tmp_path):
-    work = step("dpo", device_batch_size=2, beta=0.1)
+def losses(output: str) -> list[tuple[int, float]]:
+    """The loss curve that a run prints."""
+    return [(int(step), float(loss)) for step, loss in re.findall(r"^step (\d+)/\d+ loss (\S+)$", output, re.MULTILINE)]
+
+
+def test_dpo_on_two_processes_equals_one_process_and_is_not_done_twice(local, step, tmp_path, capfd):
+    work = step("dpo", device_batch_size=2, beta=0.1, gradient_checkpointing=True)
     agent = start(work, tmp_path)
     output, _ = agent.communicate(timeout=500)
     assert agent.returncode == 0, output
-    assert_equal(together(work), alone(work, tmp_path))
+    again = start(work, tmp_path)
+    silence, _ = again.communicate(timeout=500)
+    assert (again.returncode, losses(silence)) == (0, []), silence
+    capfd.readouterr()
+    one = alone(work, tmp_path)
+    curve = losses(capfd.readouterr().out)
+    assert len(curve) >= 10 and losses(output) == [(at, pytest.approx(loss, abs=2e-4)) for at, loss in curve]
+    assert_equal(together(work), one)
+
+
+def test_a_node_that_is_told_to_stop_says_so_and_may_be_run_again(local, step, tmp_path):
+    agent = start(step("sft", device_batch_size=4, steps=4000, save_steps=20), tmp_path)
+    rank_of(agent, lambda: sealed(tmp_path / "store"))
+    agent.terminate()
+    output, _ = agent.communicate(timeout=500)
+    assert agent.returncode == 3, output
+    assert "told to stop (SIGTERM)" in json.loads((tmp_path / "last-words").read_text())["error"]
 
 
 def test_a_refusal_in_a_rank_is_the_last_word_and_the_exit_code_of_the_node(local, step, tmp_path):
@@ -184,9 +207,10 @@ def ended(code: int, message: str = "", timestamp: int = 0) -> SimpleNamespace:
 @pytest.mark.parametrize(
     "failures, sentence, code",
     [
-        ([ended(3, "lost another"), ended(2, "refused", 9), ended(-15)], "refused", 2),
-        ([ended(3, "lost another"), ended(1, "KeyError: 1", 9)], "KeyError: 1", 1),
-        ([ended(-15), ended(3, "lost another", 5)], "lost another", 3),
+        ([ended(3, LOST_PEER), ended(2, "refused", 9), ended(-15)], "refused", 2),
+        ([ended(3, LOST_PEER), ended(1, "KeyError: 1", 9)], "KeyError: 1", 1),
+        ([ended(3, LOST_PEER), ended(3, "the disk is full", 9)], "the disk is full", 3),
+        ([ended(-15), ended(3, LOST_PEER, 5)], LOST_PEER, 3),
         ([ended(-9), ended(-15, timestamp=1)], "Local rank 1 was killed (SIGKILL)", 3),
     ],
 )

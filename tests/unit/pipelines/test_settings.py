@@ -31,6 +31,7 @@ WRONG = {
     "resources.training.nodes=0": r"resources\.training\.nodes: ",
     "resources.merging.nodes=2": r"resources\.merging: several nodes need GPUs",
     "resources.sampling.nodes=2": r"resources: sampling\.nodes: only training spans several nodes",
+    "resources.training.gpus=3": r"sft\.common: global_batch_size 128 is not a multiple of device_batch_size 2 x 3 processes",
     "resources.training.cpu=many": r"resources\.training\.cpu: ",
     "resources.training.accelerator=H100": r"resources\.training\.accelerator: ",
     "resources.training.priority_class=high": r"resources\.training\.priority_class: Kueue reads it; name the platform\.queue",
