@@ -90,6 +90,7 @@ def _sampling(work: Work, model: Model, decodings: list[Decoding]) -> Work:
         decoding_flops=sum(each.flops(model.shape) for each in decodings),
         decoding_bytes=sum(each.bytes(model.shape, model.width) for each in decodings),
         weights=model.bytes,
+        cache=max(each.cache(model.shape) for each in decodings),
     )
 
 

@@ -60,6 +60,7 @@ def evaluate(config: Config, inputs: Mapping[str, Made], planning: Planning) -> 
         decoding_bytes=sum(each.bytes(model.shape, model.width) for each in decodings),
         stored=(read + written) * BYTES_PER_TOKEN,
         weights=model.bytes,
+        cache=max((each.cache(model.shape) for each in decodings), default=0),
         asked=_judged(config, judgements),
         serving=_served(config, judgements, planning),
     )

@@ -58,6 +58,10 @@ class Decoding:
         """FLOPs of writing them one by one."""
         return forward_flops(shape, self.tokens)
 
+    def cache(self, shape: Shape) -> float:
+        """Bytes of a batch's caches when its rows have their mean length."""
+        return min(self.batch, self.rows) * (self.prompt + self.mean) * shape.kv_bytes
+
     def bytes(self, shape: Shape, width: int) -> float:
         """Bytes read of the card's memory: the weights once per step and batch, each row's cache once per token."""
         steps = math.ceil(self.rows / self.batch) * self.longest

@@ -30,7 +30,7 @@ Check = Callable[["Estimate", Planning], Problem | None]
 def notes(estimates: "Sequence[Estimate]", planning: Planning) -> list[str]:
     """One sentence per problem and remedy, with the steps that have it."""
     found: dict[tuple[str, str], list[str]] = {}
-    checks: tuple[Check, ...] = (_fits_card, _served_fits, _uses_gpus, _ends_in_time, _fits_disk)
+    checks: tuple[Check, ...] = (_fits_card, _cache_fits, _served_fits, _uses_gpus, _ends_in_time, _fits_disk)
     for check in checks:
         for estimate in estimates:
             if problem := check(estimate, planning):
@@ -49,6 +49,15 @@ def _fits_card(estimate: "Estimate", planning: Planning) -> Problem | None:
     else:
         what, remedy = "the model's weights", "it uses one GPU: take a larger card, or serve the model from an endpoint"
     return Problem(f"{what} do not fit into the {card.memory:,.0f} GB of a {estimate.card}", f"{each} each", remedy)
+
+
+def _cache_fits(estimate: "Estimate", planning: Planning) -> Problem | None:
+    work, card = estimate.work, planning.card(estimate.card or "")
+    if card is None or work.weights > card.memory * GIGABYTE or work.weights + work.cache <= card.memory * GIGABYTE:
+        return None
+    what = f"weights and the cache of a batch do not fit into the {card.memory:,.0f} GB of a {estimate.card}"
+    figure = f"{work.weights / GIGABYTE:,.0f} + {work.cache / GIGABYTE:,.0f} GB"
+    return Problem(what, figure, "lower generation.batch_size, or take a larger card")
 
 
 def _served_fits(estimate: "Estimate", planning: Planning) -> Problem | None:

@@ -120,10 +120,11 @@ def batch_of(served: Served) -> int:
 class Work:
     """What one step does.
 
-    ``generated``, ``read`` and ``trained`` count tokens (written by sampling; forward passes; forward and backward).
-    FLOPs are apart by what bounds them; ``decoding_bytes`` is what sampling reads of the card's memory. ``stored`` is
-    what the artifact takes, ``working`` the disk beside it (checkpoints), ``weights`` the memory of weights and optimiser,
-    ``rows`` the rows or items that the step handles. Tokens of a model that is served for the step count as its own.
+    ``generated``, ``read`` and ``trained`` count tokens (written by sampling; forward passes; forward and backward);
+    those of a model that is served for the step count as its own. FLOPs are apart by what bounds them;
+    ``decoding_bytes`` is what sampling reads of the card's memory. ``stored`` is what the artifact takes, ``working``
+    the disk beside it (checkpoints), ``weights`` the memory of weights and optimiser, ``cache`` that of a batch's keys and
+    values, ``rows`` the rows or items that the step handles.
     """
 
     made: Made = None
@@ -138,6 +139,7 @@ class Work:
     stored: float = 0
     working: float = 0
     weights: float = 0
+    cache: float = 0
     asked: tuple[Asked, ...] = field(default=())
     serving: Serving | None = None
 

@@ -25,3 +25,7 @@ def test_every_data_set_has_a_size():
 def test_every_shipped_recipe_can_be_planned(name):
     recipe = load_recipe(name)
     assert len(plan(recipe).estimates) == count_steps(recipe)
+
+
+def test_the_planner_has_nothing_to_note_about_the_8b_recipe():
+    assert not plan(load_recipe("8b")).notes

@@ -29,6 +29,12 @@ def test_sampling_reads_each_rows_cache_once_per_token():
     assert Decoding(10, prompt=6, mean=8, longest=8, batch=10).bytes(shape, 2) == 10 * 8 * (6 + 4) * 96
 
 
+def test_the_cache_of_a_batch_is_that_of_its_rows():
+    shape = Shape(layers=2, kv_heads=3, head_size=4)
+    assert Decoding(1000, prompt=6, mean=8, longest=20, batch=10).cache(shape) == 10 * (6 + 8) * 96
+    assert Decoding(4, prompt=6, mean=8, longest=20, batch=10).cache(shape) == 4 * (6 + 8) * 96
+
+
 def test_a_completion_is_cut_at_the_recipes_limit():
     assert mean_and_longest(100, 3, limit=2048) == (100, 300)
     assert mean_and_longest(100, 3, limit=256) == (100, 256)

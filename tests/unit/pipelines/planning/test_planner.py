@@ -250,7 +250,9 @@ def test_a_price_that_is_not_given_is_named_and_not_guessed():
 def test_what_will_not_fit_or_end_is_noted():
     notes = "\n".join(plan(load_recipe("32b", ["resources.data.storage=50Gi"])).notes)
     assert "do not fit into the 80 GB of a H100: evaluate-llama-3-1-70b (141 GB each)" in notes
-    assert "takes longer than its timeout of 24 h" in notes
+    assert "cache of a batch do not fit into the 80 GB of a H100: check-offline (70 + " in notes
+    short = "\n".join(plan(load_recipe("8b", ["resources.evaluation.timeout_hours=12"])).notes)
+    assert "takes longer than its timeout of 12 h: evaluate-aya-23-8b (14 h)" in short
     assert "needs more disk" in notes and "base (70 GB)" in notes
     small = "\n".join(plan(load_recipe("8b", ["resources.training.gpus=1"])).notes)
     assert "weights, gradients and optimiser do not fit" in small and "sft-common (128 GB each)" in small
