@@ -91,6 +91,11 @@ def test_every_call_is_allowed():
     assert needed <= granted(), needed - granted()
 
 
+def test_nothing_is_allowed_that_nobody_calls():
+    beyond = granted() - set(called()) - ENGINE
+    assert not beyond, beyond
+
+
 @every_value_set
 def test_no_role_has_wildcards_or_reads_other_secrets(values):
     for each in render(values):
