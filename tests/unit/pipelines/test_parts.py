@@ -12,7 +12,7 @@ def test_members_of_lists_go_by_their_name():
     assert [path for path, _ in find_all(recipe, Endpoint)] == ["online.check.judge", "evaluation.judge"]
     assert [path for path, _ in find_all(recipe, Served)] == [
         "teachers.gemma-2-27b.served", "teachers.llama-3-1-70b.served", "teachers.qwen-2-5-32b.served",
-        "teachers.aya-23-35b.served", "online.samples.served",
+        "teachers.aya-23-35b.served", "offline.contrast.served", "online.samples.served",
     ]  # fmt: skip
     assert not list(find_all(load_recipe("mini"), Endpoint))
 
