@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -32,6 +33,16 @@ def kubeconfig():
     yield os.environ["KUBECONFIG"]
     del os.environ["KUBECONFIG"]
     subprocess.run([MINICLUSTER / "down"], env=environment, check=False)
+
+
+@pytest.fixture(scope="session")
+def kubectl(kubeconfig):
+    """A kubectl, which brings kustomize: the mini cluster's, else the machine's."""
+    beside = Path(kubeconfig.split(os.pathsep)[0]).parent / "kubectl"
+    found = str(beside) if beside.is_file() else shutil.which("kubectl")
+    if not found:
+        pytest.skip("no kubectl on this machine: its commands cannot run")
+    return found
 
 
 @pytest.fixture(scope="session")

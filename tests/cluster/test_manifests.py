@@ -1,9 +1,7 @@
 """kustomize over a real API: each overlay is the chart under the example of its name, and all of it is accepted strictly."""
 
 import os
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,16 +12,6 @@ MANIFESTS = ROOT / "manifests"
 HELM_LABELS = ("app.kubernetes.io/managed-by", "helm.sh/chart")
 SERVING = ("8b", "32b", "8b-canary", "32b-canary")
 FOLDERS = ["base", *(f"overlays/{name}" for name in EXAMPLES), *(f"serving/{name}" for name in SERVING)]
-
-
-@pytest.fixture(scope="session")
-def kubectl(kubeconfig):
-    """A kubectl, which brings kustomize: the mini cluster's, else the machine's."""
-    beside = Path(kubeconfig.split(os.pathsep)[0]).parent / "kubectl"
-    found = str(beside) if beside.is_file() else shutil.which("kubectl")
-    if not found:
-        pytest.skip("no kubectl on this machine: kustomize cannot build the overlays")
-    return found
 
 
 @pytest.fixture
