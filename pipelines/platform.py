@@ -10,6 +10,7 @@ from kfp.dsl.structures import ResourceSpec
 
 from components.common.cluster import NAMESPACE, RUN
 from components.common.inference.objects import DEFAULT_RUNTIME, QUEUE, RUNTIME
+from components.common.pod_tracking import EXPERIMENT
 from components.common.step import STORE
 from components.common.trainjobs import TRAINJOB, ConfigMapKey, Scratch, SecretKey, Toleration, TrainJobSpec
 from pipelines.images import Role, is_pinned, locked_images
@@ -50,7 +51,7 @@ class Dresser:
 
     def __init__(self, recipe: Recipe, cache: bool | None = None) -> None:
         self.cache = cache
-        self.platform = recipe.platform
+        self.platform, self.experiment = recipe.platform, recipe.experiment
         self.images: dict[Role, str] = {**locked_images(), **recipe.platform.images}
         self.made: dict[tuple[str, str], Settings] = {}
         self.steps: dict[str, Settings] = {}
@@ -61,7 +62,7 @@ class Dresser:
         job = shell in DISTRIBUTED and machine.total_gpus > 1
         pod = LAUNCHER if job else machine
         image = self.images["train" if pod.gpus else "cpu"]
-        environment = _environment(self.platform)
+        environment = _environment(self.platform, self.experiment)
         if job:
             spec = job_spec(self.platform, machine, self.images["train"])
             environment[TRAINJOB] = spec.model_dump_json(exclude_defaults=True)
@@ -130,11 +131,11 @@ def _resources(machine: Machine) -> ResourceSpec:
     return ResourceSpec(cpu_limit=machine.cpu, memory_limit=machine.memory, **requests, **accelerator)
 
 
-def _environment(platform: Platform) -> dict[str, str]:
+def _environment(platform: Platform, experiment: str) -> dict[str, str]:
     """What every step is told; the serving runtime and the queue are for models that a step serves."""
     told = {STORE: platform.store, QUEUE: platform.queue, RUNTIME: platform.serving_runtime}
     needed = {name: value for name, value in told.items() if value and value != DEFAULT_RUNTIME}
-    return {SCRATCH: SCRATCH_FOLDER, **needed}
+    return {SCRATCH: SCRATCH_FOLDER, EXPERIMENT: experiment, **needed}
 
 
 def _set_retry(task: dsl.PipelineTask, machine: Machine) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from components.common.artifacts import Reference
+from components.common.cluster import RUN
 from components.common.errors import BadInput, ExpanseError
+from components.common.pod_tracking import track
 from components.common.run import RUN_FOLDER
 from components.common.showing import describe, show_pages
 from components.common.step import Outcome, Step, code_digest, default_store, find_step, run_step
@@ -104,29 +106,32 @@ def _run(step: Step) -> Outcome:
 
 
 def _record(step: Step, outcome: Outcome | None, started: float) -> None:
-    folder = os.environ.get(RUN_FOLDER)
-    if not folder:
-        return
-    metadata = outcome.reference.metadata if outcome else {}
+    """Leave the step's record: in the run's folder for its driver, or from a pod straight to the tracking server."""
+    folder, run = os.environ.get(RUN_FOLDER), os.environ.get(RUN)
     with suppress(
         OSError, ExpanseError
-    ):  # a full disk or a slow store must not undo finished work for the sake of its record
-        spool(
-            StageRecord(
-                name=step.name,
-                stage=step.stage,
-                pipeline_run=Path(folder).name,
-                started=started,
-                ended=time.time(),
-                status="finished" if outcome else "failed",
-                cached=bool(outcome and outcome.cached),
-                parameters=flatten(json.loads(step.configuration)),
-                metrics={key: float(value) for key, value in metadata.items() if isinstance(value, int | float)},
-                tags=_tags(step, outcome),
-                files=_files(outcome),
-            ),
-            Path(folder) / "spool",
-        )
+    ):  # a full disk or a slow store must not undo finished work for its record's sake
+        if folder:
+            spool(_told(step, outcome, started, Path(folder).name), Path(folder) / "spool")
+        elif run:
+            track(_told(step, outcome, started, run), default_store())
+
+
+def _told(step: Step, outcome: Outcome | None, started: float, run: str) -> StageRecord:
+    metadata = outcome.reference.metadata if outcome else {}
+    return StageRecord(
+        name=step.name,
+        stage=step.stage,
+        pipeline_run=run,
+        started=started,
+        ended=time.time(),
+        status="finished" if outcome else "failed",
+        cached=bool(outcome and outcome.cached),
+        parameters=flatten(json.loads(step.configuration)),
+        metrics={key: float(value) for key, value in metadata.items() if isinstance(value, int | float)},
+        tags=_tags(step, outcome),
+        files=_files(outcome),
+    )
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, float | int | str]:
