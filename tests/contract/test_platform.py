@@ -171,6 +171,7 @@ def test_a_pod_runs_as_somebody_and_knows_its_run(full):
         "EXPANSE_NAMESPACE": "metadata.namespace",
     }
     told = {"EXPANSE_STORE": "s3://bucket/prefix", "EXPANSE_SCRATCH": "/scratch", "EXPANSE_QUEUE": "team-queue"}
+    told["MLFLOW_EXPERIMENT_NAME"] = "expanse"
     assert full.environment("route") == told
     assert [each["secretName"] for each in pod["imagePullSecret"]] == ["registry-a", "registry-b"]
 
