@@ -22,7 +22,7 @@ class Backend(Protocol):
     """A place that serves models."""
 
     def deployed(self, model: Path, name: str) -> AbstractContextManager[str]:
-        """Serve the folder ``model`` as ``name``; gives the base URL once ready, and cleans up at the end.
+        """Serve ``model`` as ``name``; gives the base URL of its OpenAI interface once it is ready.
 
         Raises BadInput when the model is refused, Transient when it is not ready in time.
         """
@@ -46,7 +46,7 @@ class LocalBackend:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
             )  # fmt: skip
             try:
-                yield self._wait(process, log)
+                yield f"{self._wait(process, log)}/openai/v1"
             finally:
                 _stop(process)
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import httpx
 
 Entry = dict[str, Any]
+#: The path of OpenAI's interface at our own predictor.
+PREDICTOR = "/openai/v1"
 
 
 class Probe(BaseModel):
@@ -24,17 +26,21 @@ class Probe(BaseModel):
 
 
 def probe(url: str, name: str, probes: Sequence[Probe], max_tokens: int, seconds: float) -> list[Entry]:
-    """A greedy chat for every probe, then the first one again as a stream, over V1 and over V2.
+    """A greedy chat for every probe, then the first one again as a stream; of our own predictor also over V1 and V2.
+
+    ``url`` is the base of the OpenAI interface. Our predictor must answer alike over all protocols; others are not held to
+    it, since what shares a batch moves their last bits.
 
     Raises BadInput when an answer is refused, malformed, or differs between protocols; Transient when none comes.
     """
     import httpx
 
-    with httpx.Client(base_url=url, timeout=seconds, trust_env=False) as client:
-        talk = _Talk(client, name, max_tokens)
+    root, ours = url.removesuffix(PREDICTOR), url.endswith(PREDICTOR)
+    with httpx.Client(base_url=root if ours else url.removesuffix("/v1"), timeout=seconds, trust_env=False) as client:
+        talk = _Talk(client, name, max_tokens, PREDICTOR if ours else "/v1")
         try:
             chats = [talk.chat(each) for each in probes]
-            others = [ask(probes[0]) for ask in (talk.stream, talk.v1, talk.v2)]
+            others = [ask(probes[0]) for ask in ((talk.stream, talk.v1, talk.v2) if ours else (talk.stream,))]
         except httpx.HTTPStatusError as error:
             text = error.response.text[:500]
             raise BadInput(
@@ -45,7 +51,7 @@ def probe(url: str, name: str, probes: Sequence[Probe], max_tokens: int, seconds
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise BadInput(f"The predictor's answer is not what its protocol says: {error!r}") from error
     for other in others:
-        if other["answer"] != chats[0]["answer"]:
+        if ours and other["answer"] != chats[0]["answer"]:
             raise BadInput(
                 f"The predictor answers {probes[0].prompt!r} otherwise over {other['protocol']} than over chat."
             )
@@ -55,24 +61,24 @@ def probe(url: str, name: str, probes: Sequence[Probe], max_tokens: int, seconds
 class _Talk:
     """One conversation partner; each method asks one question and returns its entry of the transcript."""
 
-    def __init__(self, client: "httpx.Client", name: str, max_tokens: int) -> None:
-        self._client, self._name = client, name
+    def __init__(self, client: "httpx.Client", name: str, max_tokens: int, openai: str) -> None:
+        self._client, self._name, self._openai = client, name, openai
         self._settings = {"max_tokens": max_tokens, "temperature": 0}
 
     def chat(self, each: Probe) -> Entry:
-        answer = self._post("/openai/v1/chat/completions", self._chat(each))
+        answer = self._post(f"{self._openai}/chat/completions", self._chat(each))
         choice = answer["choices"][0]
         more = {"finish_reason": choice["finish_reason"], "tokens": answer["usage"]["completion_tokens"]}
         return _entry("chat", each, choice["message"]["content"]) | more
 
     def stream(self, each: Probe) -> Entry:
         body = {**self._chat(each), "stream": True}
-        with self._client.stream("POST", "/openai/v1/chat/completions", json=body) as response:
+        with self._client.stream("POST", f"{self._openai}/chat/completions", json=body) as response:
             if response.is_error:
                 response.read()
             response.raise_for_status()
-            deltas = [event["choices"][0]["delta"] for event in _events(response)]
-        return _entry("stream", each, "".join(delta.get("content", "") for delta in deltas))
+            deltas = [event["choices"][0]["delta"] for event in _events(response) if event["choices"]]
+        return _entry("stream", each, "".join(delta.get("content") or "" for delta in deltas))
 
     def v1(self, each: Probe) -> Entry:
         body = {"instances": [each.prompt], "parameters": self._settings}

@@ -1,34 +1,63 @@
 """Deploy the registered model, probe it in every language, and keep the transcript."""
 
 import json
+import re
+import uuid
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from components.common.artifacts import MANIFEST, read_manifest
+from components.common.artifacts import MANIFEST, Reference, read_manifest
+from components.common.endpoints import Served
 from components.common.errors import BadInput
-from components.common.inputs import Inputs, one, optional
+from components.common.inputs import REFERENCE, Inputs, one, optional
 from components.deployment.backend import Backend, LocalBackend
 from components.deployment.probes import Probe, probe
 
 RESULT = "deployment.json"
+SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 class Config(BaseModel):
-    """``mode`` "local" is the predictor on this machine's loopback, up for the probes only. Times are in seconds."""
+    """Where and how the model is served.
+
+    ``mode`` "local" is the predictor on this machine's loopback, up for the probes only; "kserve" is the InferenceService
+    ``name`` of the namespace, which stays, on the hardware that ``served`` names. Times are in seconds.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mode: Literal["local"] = "local"
+    mode: Literal["local", "kserve"] = "local"
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = "aya"
     probes: Annotated[tuple[Probe, ...], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1)] = 64
     ready_seconds: Annotated[float, Field(gt=0)] = 300.0
     answer_seconds: Annotated[float, Field(gt=0)] = 120.0
+    served: Served | None = None
+
+    @model_validator(mode="after")
+    def _mode_has_its_fields(self) -> "Config":
+        if (self.mode == "kserve") != (self.served is not None):
+            raise ValueError("mode 'kserve' needs the section served, and no other mode has one")
+        if self.served and self.served.source:
+            raise ValueError("served.source: what is deployed is the released model; remove the field")
+        if self.mode == "kserve" and not SERVICE.fullmatch(self.name):
+            raise ValueError(f"name: {self.name!r} is no name of a service; use at most 40 of a-z, 0-9 and -")
+        return self
 
 
-def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:
+def outside(config: Config) -> dict[str, list[str]]:
+    """A service can be changed or removed by others, so its deployment is never finished work: it is looked at again."""
+    return {"attempt": [uuid.uuid4().hex]} if config.mode == "kserve" else {}
+
+
+def by_reference(config: Config) -> frozenset[str]:
+    """A model that the cluster's pods load is not fetched to this machine."""
+    return frozenset({"model"}) if config.mode == "kserve" else frozenset()
+
+
+def run(config: Config, inputs: Inputs, output: Path, backend: Backend | None = None) -> dict[str, float | int | str]:
     """Write deployment.json: the transcript of the probes, or why nothing was deployed.
 
     Raises BadInput when the predictor refuses the model or answers wrongly, Transient when it does not come up in time.
@@ -38,16 +67,28 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int |
         _write(output, {"deployed": False, "reason": refusal})
         return {"deployed": 0, "reason": refusal}
     model = one(inputs, "model")
-    with _backend(config).deployed(model, config.name) as url:
+    with (backend or _backend(config)).deployed(model, config.name) as url:
         transcript = probe(url, config.name, config.probes, config.max_tokens, config.answer_seconds)
-    served = {"name": config.name, "digest": read_manifest(model).digest if (model / MANIFEST).exists() else None}
-    _write(output, {"deployed": True, "mode": config.mode, "model": served, "transcript": transcript})
+    served = {"name": config.name, "digest": _digest(model)}
+    where = {} if config.mode == "local" else {"url": url}
+    _write(output, {"deployed": True, "mode": config.mode, "model": served, "transcript": transcript, **where})
     empty = sum(not entry["answer"].strip() for entry in transcript)
     return {"deployed": 1, "exchanges": len(transcript), "empty_answers": empty}
 
 
 def _backend(config: Config) -> Backend:
-    return LocalBackend(config.ready_seconds)
+    if config.served is None:
+        return LocalBackend(config.ready_seconds)
+    from components.deployment.kserve import KServeBackend
+
+    return KServeBackend(config.served)
+
+
+def _digest(model: Path) -> str | None:
+    """The digest of the model's artifact; None for a plain folder."""
+    if (model / REFERENCE).is_file():
+        return Reference.load(model / REFERENCE).digest
+    return read_manifest(model).digest if (model / MANIFEST).exists() else None
 
 
 def _refusal(registration: Path | None) -> str | None:

@@ -39,9 +39,8 @@ def write(graph: Graph, story: Story) -> None:
         version = graph.step(
             register, "register", recipe.registry, machine, model=model, gate=decision, evaluation=final
         )
-        served = graph.step(
-            deployment, "deploy", recipe.deployment, recipe.resources.sampling, model=model, registration=version
-        )
+        serving = machine if recipe.deployment.served else recipe.resources.sampling
+        served = graph.step(deployment, "deploy", recipe.deployment, serving, model=model, registration=version)
         return {"report": told.outputs["page"], "card": told.outputs["card"], "endpoint": served}
 
     story.made |= graph.chapter("release", inputs, outputs, body)

@@ -5,11 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 
 from components.common.endpoints import Endpoint, Served
 from components.common.errors import BadInput, ExpanseError, Transient
-from components.common.inference.health import State, address, state_of
+from components.common.inference.health import address
 from components.common.inference.objects import (
     RUN_LABEL,
     SPECIFICATION,
@@ -22,6 +21,7 @@ from components.common.inference.objects import (
 )
 from components.common.inference.probing import base_url
 from components.common.inference.services import Services
+from components.common.inference.waiting import PATIENCE, Patience, awaited, until_settled
 from components.common.run import run_id, step_name
 
 #: From a ready object to the address that its pods answer at; tests put a server on loopback there.
@@ -30,19 +30,10 @@ Address = Callable[[Object], str]
 BringUp = Callable[[Served, str, str], AbstractContextManager[Endpoint]]
 
 
-@dataclass(frozen=True)
-class Patience:
-    """Seconds: between looks, for which a failure must last to be believed, and for an object to be gone."""
-
-    poll: float = 5.0
-    failing: float = 120.0
-    gone: float = 120.0
-
-
 @contextmanager
 def brought_up(
     served: Served, uri: str, label: str, services: Services | None = None, address: Address = address,
-    patience: Patience = Patience(),
+    patience: Patience = PATIENCE,
 ) -> Iterator[Endpoint]:  # fmt: skip
     """The endpoint of a model that is served while the block runs.
 
@@ -90,23 +81,8 @@ class _Session:
         self.called = services.called(self.name)
 
     def ready(self, minutes: float) -> Object:
-        """The object once it is ready; says what it waits for whenever that changes."""
-        deadline = time.monotonic() + 60 * minutes
-        failing_since, told = None, ""
-        while True:
-            service, state = self._looked_at(deadline)
-            if state.ready:
-                return service
-            now = time.monotonic()
-            failing_since = (failing_since or now) if state.failure else None
-            if state.failure and (state.final or now - (failing_since or now) >= self._patience.failing):
-                raise state.failure(f"{self.called} cannot get ready: {state.said}; {state.remedy}.")
-            if now >= deadline:
-                raise self._late(state, minutes)
-            if state.said != told:
-                print(f"waiting for {self.called}: {state.said}", flush=True)
-                told = state.said
-            time.sleep(self._patience.poll)
+        """The object once it is ready, with our claim on it."""
+        return awaited(self._services, self.name, self._claimed, minutes, self._patience)
 
     def leave(self) -> None:
         """End our claim, and with the last claim the service; a cluster that cannot be asked is told of and left alone."""
@@ -124,37 +100,16 @@ class _Session:
         except ExpanseError:
             return False
 
-    def _looked_at(self, deadline: float) -> tuple[Object, State]:
-        """The object and its state; an API that is away for a moment is a state too, and must not cost a loaded model."""
-        try:
-            service = self._claimed(deadline)
-            state = state_of(service, [], [])
-            if not state.ready and not state.final:
-                state = state_of(service, self._services.pods(self.name), self._services.refusals(self.name))
-        except Transient as error:
-            return self._body, State(False, str(error).rstrip("."))
-        return service, state
-
-    def _late(self, state: State, minutes: float) -> Transient:
-        return Transient(
-            f"{self.called} was not ready within {minutes:g} minutes; last seen: {state.said}; see that its GPUs, its "
-            "quota and its weights are there, or raise ready_minutes."
-        )
-
     def _claimed(self, deadline: float) -> Object:
-        """The object, created where there is none, with our claim on it; one that is being deleted is waited for."""
+        """The object, created where there is none, with our claim on it."""
         while True:
-            service = self._services.read(self.name)
+            service = until_settled(self._services, self.name, deadline, self._patience.poll)
             if service is None:
                 service = self._services.create(self._with_claim(self._body))
-            elif "deletionTimestamp" not in service["metadata"]:
+            else:
                 self._check_ours(service)
                 claimed = self._claim in service["metadata"].get("annotations", {})
                 service = service if claimed else self._services.replace(self._with_claim(service))
-            elif time.monotonic() >= deadline:
-                raise Transient(f"{self.called} is still being deleted; see which finalizer holds it, and try again.")
-            else:
-                service = None
             if service is not None:
                 return service
             time.sleep(min(1.0, self._patience.poll))

@@ -40,7 +40,7 @@ def inference_service(name: str, uri: str, served: Served, labels: Mapping[str, 
         "metadata": {"name": name, "labels": {**PART_OF, **queue, **labels}, "annotations": annotations},
         "spec": {"predictor": _predictor(uri, served)},
     }
-    annotations[SPECIFICATION] = digest(body["spec"])[:32]
+    annotations[SPECIFICATION] = digest(body["spec"])[:32]  # as it was asked for: the controller fills in more
     return body
 
 

@@ -96,10 +96,16 @@ def test_the_predictor_dies_with_the_step_even_when_it_is_killed(model_folder: P
         time.sleep(0.05)
 
 
-def test_a_configuration_needs_a_probe_and_a_known_mode() -> None:
-    for wrong in ({"probes": ()}, {"probes": PROBES, "mode": "kserve"}, {"probes": PROBES, "name": "a/b"}):
-        with pytest.raises(ValidationError):
-            Config(**wrong)
+WRONG = (
+    {"probes": ()}, {"mode": "kserve"}, {"served": {}}, {"name": "a/b"}, {"mode": "kserve", "served": {}, "name": "A"},
+    {"mode": "kserve", "name": "a", "served": {"source": "hf://org/name"}}, {"mode": "elsewhere"},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", WRONG)
+def test_a_configuration_needs_a_probe_a_known_mode_and_its_fields(fields: dict) -> None:
+    with pytest.raises(ValidationError):
+        Config(**({"probes": PROBES} | fields))
 
 
 def test_the_task_is_light() -> None:
