@@ -4,15 +4,22 @@ import json
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from components.common.endpoints import Endpoint, Served
 from components.common.errors import BadInput, Transient
+from components.common.journal import Journal
 from components.common.records import read_records
+from components.evaluation.endpoint_judge import ServedJudge, endpoint_judge
+from components.evaluation.judge import Comparison
 from components.evaluation.pairwise import JUDGEMENT
+from components.evaluation.settings import EndpointJudgeSettings, ServedJudgeSettings
 from components.evaluation.task import Config
 from tests.unit.evaluation.conftest import question, save_questions
 from tests.unit.evaluation.test_task import evaluate
@@ -121,3 +128,41 @@ def test_unreadable_verdicts_are_reported_and_refused_above_the_limit(
     )
     results = evaluate(lenient, tmp_path / "lenient", model, questions, baseline=base)
     assert results["benchmarks"]["arena"]["unparsed"] == 4
+
+
+COMPARISONS = [Comparison(str(n), "de", f"Frage {n}", None, "eins", "zwei und mehr") for n in range(3)]
+
+
+def test_verdicts_that_were_paid_for_are_not_asked_for_again(tmp_path: Path, server: JudgeServer) -> None:
+    settings = EndpointJudgeSettings(url=server.url, model="judge-1")
+    found = []
+    for _ in range(2):
+        with Journal(tmp_path / "verdicts.jsonl") as journal:
+            found.append(endpoint_judge(settings, settings, "judge-1", journal).decide(COMPARISONS))
+    assert found[0] == found[1] and {verdict.winner for verdict in found[0]} == {"second"}
+    assert len(server.requests) == 3
+
+
+def test_a_served_judge_is_up_while_it_sits_and_goes_by_its_source(server: JudgeServer) -> None:
+    at_work: list[str] = []
+
+    @contextmanager
+    def bring_up(served: Served, uri: str, label: str) -> Iterator[Endpoint]:
+        at_work.append(uri)
+        yield Endpoint(url=server.url, model="expanse-judge-1")
+        at_work.remove(uri)
+
+    settings = ServedJudgeSettings(served=Served(source="hf://org/judge@v1", gpus=8))
+    judge = ServedJudge(settings, Journal(), bring_up)
+    with judge.sitting() as sitting:
+        assert at_work == ["hf://org/judge:v1"]
+        assert [verdict.winner for verdict in sitting.decide(COMPARISONS)] == ["second"] * 3
+        assert sitting.name == judge.name
+    assert at_work == []
+    assert judge.name.startswith("org/judge@v1 (prompt 1")
+    assert {request["model"] for request in server.requests} == {"expanse-judge-1"}
+
+
+def test_a_served_judge_needs_a_source() -> None:
+    with pytest.raises(ValidationError, match=r"served\.source"):
+        Config(benchmarks=[{"name": "arena", "kind": "pairwise"}], judge={"kind": "served", "served": {"gpus": 8}})
