@@ -37,7 +37,7 @@ def train_job(step: Step, key: str, spec: TrainJobSpec, owner: Document | None) 
     """The whole object; ``owner`` is what its life is bound to."""
     metadata: Document = {
         "name": job_name(step, key),
-        "labels": _labels(step, spec),
+        "labels": _labels(step, spec) | _queue_labels(spec),
         "annotations": {KEY_ANNOTATION: key, NAME_ANNOTATION: step.name},
         **({"ownerReferences": [owner]} if owner else {}),
     }
@@ -67,9 +67,10 @@ def step_config_map(step: Step, job: Document) -> Document | None:
     if not is_large(step):
         return None
     metadata = job["metadata"]
+    labels = {name: value for name, value in metadata["labels"].items() if name not in (QUEUE_LABEL, PRIORITY_LABEL)}
     owner = {"apiVersion": job["apiVersion"], "kind": KIND, "name": metadata["name"], "uid": metadata["uid"]}
     return {
-        "metadata": {"name": metadata["name"], "labels": metadata["labels"], "ownerReferences": [owner]},
+        "metadata": {"name": metadata["name"], "labels": labels, "ownerReferences": [owner]},
         "data": {STEP_NAME: step.to_json()},
     }
 
@@ -85,8 +86,13 @@ def _labels(step: Step, spec: TrainJobSpec) -> dict[str, str]:
         PART_OF: "expanse",
         STEP_LABEL: re.sub(r"[^A-Za-z0-9_.-]", "-", step.name)[:63].strip("-_."),
     }
-    optional = {RUN_LABEL: os.environ.get(RUN), QUEUE_LABEL: spec.queue, PRIORITY_LABEL: spec.priority_class}
-    return labels | {name: value for name, value in optional.items() if value}
+    return labels | ({RUN_LABEL: os.environ[RUN]} if os.environ.get(RUN) else {})
+
+
+def _queue_labels(spec: TrainJobSpec) -> dict[str, str]:
+    """For the job alone: on its pods Kueue would count each of them once more."""
+    labels = {QUEUE_LABEL: spec.queue, PRIORITY_LABEL: spec.priority_class}
+    return {name: value for name, value in labels.items() if value}
 
 
 def _resources(spec: TrainJobSpec) -> Document:

@@ -155,6 +155,16 @@ def test_secrets_travel_by_reference_only(monkeypatch):
     assert "planted-secret" not in text and "s3://bucket/prefix" in text and "secretKeyRef" in text
 
 
+def test_only_the_job_stands_in_the_queue_not_each_of_its_pods():
+    spec = TrainJobSpec(image="i", queue="research", labels={"team": "a"})
+    made = train_job(Step("sft", "sft", "{}", {}), KEY, spec, None)
+    assert made["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "research"
+    (patched,) = made["spec"]["runtimePatches"][0]["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    labels = patched["template"]["spec"]["template"]["metadata"]["labels"]
+    assert "kueue.x-k8s.io/queue-name" not in labels
+    assert (labels["team"], labels["expanse.dev/step"]) == ("a", "sft")
+
+
 def test_a_wrong_field_of_the_launchers_variable_is_named():
     with pytest.raises(BadInput, match="EXPANSE_TRAINJOB: gpu: Extra inputs"):
         read_spec('{"image": "i", "gpu": 8}')
