@@ -30,11 +30,11 @@ def test_optional_settings_of_a_recipe_are_read_where_they_are_set():
 
 @pytest.mark.parametrize("name", ["8b", "32b"])
 def test_runtimes_are_those_that_recipes_and_code_name(name):
-    from components.common.inference.objects import RUNTIME, SERVICE_ACCOUNT
+    from components.common.inference.objects import DEFAULT_RUNTIME, SERVICE_ACCOUNT
 
     platform, objects = load_recipe(name).platform, render()
     assert find(objects, "ClusterTrainingRuntime", platform.training_runtime)
     assert find(objects, "ServingRuntime", platform.serving_runtime)
-    assert find(objects, "ServingRuntime", RUNTIME)
+    assert find(objects, "ServingRuntime", DEFAULT_RUNTIME)
     assert find(objects, "ServiceAccount", SERVICE_ACCOUNT)
     assert find(objects, "ClusterTrainingRuntime", TrainJobSpec.model_fields["runtime"].default)
