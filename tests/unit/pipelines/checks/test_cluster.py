@@ -59,7 +59,7 @@ def test_the_steps_service_account_is_asked_about(server, cluster):
 
 
 def test_without_a_service_account_we_ask_about_ourselves(server, cluster):
-    recipe = load_recipe("mini", ["resources.training={gpus: 2, memory: 64Gi}"])
+    recipe = load_recipe("8b", ["platform.service_account=null"])
     reviewing(server, SELF, {("delete", "trainjobs")})
     with pytest.raises(BadInput, match="this user may not delete trainjobs in team; give it the role"):
         look_at_permissions(recipe, cluster)
