@@ -18,6 +18,9 @@ SCHEME = "s3://"
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 LONGEST_KEY = 1024  # bytes of UTF-8, S3's own limit
 CONNECTIONS = 16
+CHUNK = (
+    1 << 18
+)  # bytes per read and write: larger buffers are mapped and unmapped each time, smaller ones cost more calls
 ATTEMPTS, PAUSE = 8, 0.5
 CONNECT_SECONDS, READ_SECONDS = 10, 60
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")

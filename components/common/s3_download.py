@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from components.common.artifacts import MANIFEST, read_entries
-from components.common.canonical import CHUNK
 from components.common.errors import STORAGE_ERRORS, BadInput, Transient, storage_error
-from components.common.s3_client import DamagedError, Location, StoppedError, attempt
+from components.common.s3_client import CHUNK, DamagedError, Location, StoppedError, attempt
 from components.common.s3_parallel import run_all
 
 PART = 32 << 20

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from components.common.artifacts import MANIFEST, read_entries
-from components.common.canonical import CHUNK
 from components.common.errors import BadInput, Transient
-from components.common.s3_client import DamagedError, Location, MissingObjectError, attempt, pages
+from components.common.s3_client import CHUNK, DamagedError, Location, MissingObjectError, attempt, pages
 from components.common.s3_parallel import run_all
 
 PART = 32 << 20
