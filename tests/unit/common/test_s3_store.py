@@ -116,6 +116,18 @@ def test_a_damaged_object_is_refused_by_name_and_leaves_no_artifact(service, roo
     assert not list((tmp_path / "elsewhere" / "artifacts").glob("[0-9a-f]*"))
 
 
+def test_names_with_spaces_and_other_letters_are_kept(service, root, tmp_path):
+    def produce(output: Path) -> dict[str, int]:
+        (output / "größe + 50% & “x”.txt").write_text("ä")
+        return {}
+
+    store = open_store(f"{root}/équipe à/a+b %20?c#d")
+    made = store.produce(PROVENANCE, produce)
+    other = S3Store(f"{root}/équipe à/a+b %20?c#d", tmp_path / "elsewhere")
+    assert other.find("merging", PROVENANCE.key) == made
+    assert [path.name for path in other.fetch(made).glob("*.txt")] == ["größe + 50% & “x”.txt"]
+
+
 def test_a_failed_attempt_leaves_nothing_but_its_scratch(service, root, tmp_path):
     store = open_store(root)
 
