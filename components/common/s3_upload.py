@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,26 +107,27 @@ class Leaving:
 
     def send(self, part: int, stop: threading.Event) -> None:
         """Send one part (the first is 1) unless it is there; with the last of them the object appears."""
-        try:
-            if self.count == 1:
-                attempt(self.target, self._put, stop)
-                self.whole = True
-                return
-            start = (part - 1) * self._part
-            with Slice(self._path, start, min(self._part, self._size - start)) as body:
-                sha256 = _base64(body.digest(hashlib.sha256))
-                known = self._known.get(part)
-                etag = known["ETag"] if known and _is_same(known, body, sha256) else None
-                etag = etag or attempt(self.target, partial(self._send, part, body, sha256), stop)
-        except (
-            MissingObjectError
-        ):  # the upload was completed by a rival or aborted by a bucket's rule: the next round sees
+        if self.count == 1:
+            attempt(self.target, self._put, stop)
+            self.whole = True
             return
-        with self._lock:
-            self._sent[part] = {"PartNumber": part, "ETag": etag, "ChecksumSHA256": sha256}
-            last = len(self._sent) == self.count
-        if last:
-            self.whole = attempt(self.target, self._complete, stop)
+        # A rival may complete the upload, and a rule of the bucket abort it: the next round sees what is there.
+        with suppress(MissingObjectError):
+            sent = self._sent_part(part, stop)
+            with self._lock:
+                self._sent[part] = sent
+                last = len(self._sent) == self.count
+            if last:
+                self.whole = attempt(self.target, self._complete, stop)
+
+    def _sent_part(self, part: int, stop: threading.Event) -> dict[str, Any]:
+        start = (part - 1) * self._part
+        with Slice(self._path, start, min(self._part, self._size - start)) as body:
+            sha256 = _base64(body.digest(hashlib.sha256))
+            known = self._known.get(part)
+            etag = known["ETag"] if known and _is_same(known, body, sha256) else None
+            etag = etag or attempt(self.target, partial(self._send, part, body, sha256), stop)
+        return {"PartNumber": part, "ETag": etag, "ChecksumSHA256": sha256}
 
     def _is_there(self, stop: threading.Event) -> bool:
         try:
