@@ -5,7 +5,7 @@ in float32. See docs/decisions/0010-shards-at-load-time.md.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +84,7 @@ class ShardedTrainer:
     @contextmanager
     def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
         """Reduce after every micro-batch: to defer it would keep the whole model's gradient on every GPU."""
-        with nullcontext():
-            yield
+        yield
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save an unsharded model as ever; a sharded one is written together with its optimizer."""
