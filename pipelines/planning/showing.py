@@ -23,6 +23,7 @@ SOURCES = (
     "the schedule starts every step as soon as the graph lets it; waiting for machines is not in it",
     "models are stored in 16 bits, checkpoints (three at once) in float32 with AdamW's moments",
     "what existing endpoints compute on is not among the GPUs; models that a step serves are, from its start to its end",
+    "the deployed model goes on holding its GPUs after the run; they are not in the plan",
 )
 
 
