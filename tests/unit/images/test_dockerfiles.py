@@ -19,8 +19,8 @@ def starting(role, word):
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_three_stages_on_the_base_that_the_build_gives(role):
-    assert starting(role, "FROM") == ["${BASE} AS dependencies", "dependencies AS code", "${BASE}"]
+def test_two_stages_on_the_base_that_the_build_gives(role):
+    assert starting(role, "FROM") == ["${BASE} AS build", "${BASE}"]
     assert starting(role, "ARG")[0] == f"BASE={BASE}"
 
 
@@ -37,8 +37,8 @@ def test_the_final_stage_installs_no_compiler_and_takes_only_what_was_built(role
     )
     assert not set(packages.split()) & {"gcc", "g++", "build-essential", "python3-dev", "python3-pip"}
     assert [line.split()[1:] for line in final if line.startswith("COPY")] == [
-        ["--from=dependencies", "/opt/expanse/venv", "/opt/expanse/venv"],
-        ["--from=code", "/opt/expanse/code", "/opt/expanse/code"],
+        ["--from=build", "/opt/expanse/venv", "/opt/expanse/venv"],
+        ["--from=build", "/opt/expanse/code", "/opt/expanse/code"],
     ]
 
 
