@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,18 @@ def test_the_summary_says_what_the_table_says(whole):
     assert [name for name in names if name in ladder] == ladder and names[-1] == "final"
     assert all(0 <= step["low"] <= step["win_rate"] <= step["high"] <= 1 for step in summary["steps"][1:])
     assert Path(summary["model"], "model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(("more", "code"), [((), 0), (("--set", "prompts.files=[/nowhere.jsonl]"), 2)])
+def test_a_recipe_that_serves_models_ends_with_a_clean_up_whatever_happens(whole, tmp_path, more, code):
+    shutil.copytree(whole[0] / "store", tmp_path / "store")
+    served = ("--set", "online.samples.engine=openai", "--set", "online.samples.served.gpus=1")
+    nowhere = ENVIRONMENT | {"KUBECONFIG": str(tmp_path / "none")}
+    options = command(tmp_path, *served, *more, "--until", "sources")
+    done = subprocess.run(options, cwd=ROOT, env=nowhere, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    last = finished(tmp_path)["clean-up"]
+    assert last.metadata["removed"] == 0
 
 
 def test_every_artifact_of_the_run_verifies(whole):
