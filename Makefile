@@ -8,8 +8,9 @@ READY := .venv/.ready
 run: $(READY)
 	$(BIN)/python -m pipelines.cli run
 
+# On two processes, a file to a process: what a file's tests share is made once.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Against a real Kubernetes API: the one of KUBECONFIG, else ../shared/minicluster where it is there and can start.
 cluster-test: $(READY)
