@@ -84,7 +84,10 @@ def serve(descriptor: int, prepare: Callable[[], None], handle: Handle) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     prepared = False
     with socket.socket(fileno=descriptor) as listener:
-        while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
+        poll = select.poll()  # not select(), which knows no descriptor beyond 1023
+        for each in (listener, sys.stdin):
+            poll.register(each, select.POLLIN)
+        while sys.stdin.fileno() not in dict(poll.poll()):
             connection, _ = listener.accept()
             if not prepared:
                 prepare()

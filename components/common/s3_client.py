@@ -96,7 +96,8 @@ def connect(location: Location) -> Any:
     if endpoint:
         check_url(endpoint)
     try:
-        return _client(os.getpid(), *sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+        settings = sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))
+        return _client(READ_SECONDS, os.getpid(), *settings)
     except (BotoCoreError, ValueError) as error:
         raise BadInput(
             f"No connection to {location}: {_one_line(error)}; correct AWS_ENDPOINT_URL, AWS_REGION or AWS_PROFILE."
@@ -104,7 +105,7 @@ def connect(location: Location) -> Any:
 
 
 @cache
-def _client(*_: object) -> Any:
+def _client(read_seconds: float, *_: object) -> Any:
     """One client for a process and its settings: making one reads megabytes of service descriptions."""
     import boto3
     from botocore.config import Config
@@ -113,7 +114,7 @@ def _client(*_: object) -> Any:
         retries={"total_max_attempts": 1},
         max_pool_connections=CONNECTIONS,
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=read_seconds,
         tcp_keepalive=True,
         # Bodies carry a sha256 of ours in a signed header; hashing them once more for the signature would add nothing.
         request_checksum_calculation="when_required",

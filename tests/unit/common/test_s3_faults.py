@@ -40,7 +40,7 @@ def small_parts(monkeypatch):
 def impatient(monkeypatch, kind) -> None:
     """Do not wait long for an answer that never comes; for others wait however busy the machine is."""
     if kind == HANG:
-        monkeypatch.setattr("components.common.s3_client.READ_SECONDS", 5)
+        monkeypatch.setattr("components.common.s3_client.READ_SECONDS", 3)
 
 
 def write(output: Path) -> dict[str, int]:
