@@ -189,14 +189,14 @@ def test_a_job_is_created_followed_to_its_end_and_deleted(cluster, step, monkeyp
     assert perform(step, code_digest("sft")).cached
 
 
-def test_the_fake_controllers_of_the_mini_cluster_end_a_job_too(cluster, step, kubeconfig):
+def test_the_fake_controllers_of_the_mini_cluster_end_a_job_too(cluster, step, kubeconfig, kubectl):
     if not (MINICLUSTER / "fake-controllers").is_file():
         pytest.skip(f"{MINICLUSTER} is not there to play the controllers")
     launcher = Launcher(step)
     wait(cluster.exists)
     cluster.commit()
     command = [MINICLUSTER / "fake-controllers", "--once", "-n", cluster.namespace]
-    subprocess.run(command, check=True, env={**os.environ, "KUBECONFIG": kubeconfig})
+    subprocess.run(command, check=True, env={**os.environ, "KUBECONFIG": kubeconfig, "KUBECTL": kubectl})
     assert launcher.ended() is None
 
 
