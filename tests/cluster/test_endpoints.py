@@ -278,10 +278,11 @@ def test_the_preflight_makes_nothing_and_knows_a_bad_object(services):
 
 
 def test_the_runtimes_are_valid(api, namespace):
-    custom = client.CustomObjectsApi(api)
+    custom, where = client.CustomObjectsApi(api), ("serving.kserve.io", "v1alpha1", namespace, "servingruntimes")
     for body in yaml.safe_load_all((ROOT / "manifests/base/runtimes/serving-runtimes.yaml").read_text()):
-        where = ("serving.kserve.io", "v1alpha1", namespace, "servingruntimes")
         custom.create_namespaced_custom_object(*where, body, field_validation="Strict")
+    stored = custom.list_namespaced_custom_object(*where)["items"]
+    assert {each["metadata"]["name"] for each in stored} == {"expanse-vllm", "expanse-predictor"}
 
 
 def step_program(work):

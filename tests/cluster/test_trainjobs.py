@@ -297,7 +297,7 @@ def test_a_pod_without_a_node_waits_and_says_why(cluster, step, capfd):
     cluster.pod(1, {"phase": "Pending", "conditions": [reason]})
     said(capfd, "1 of 2 pods run (Unschedulable: 0/3 nodes: Insufficient GPU)")
     cluster.delete()
-    launcher.ended()
+    assert isinstance(launcher.ended(), Transient)
 
 
 def test_pods_that_the_cluster_refuses_to_make_are_explained_by_the_event(cluster, step, capfd):
@@ -311,7 +311,7 @@ def test_pods_that_the_cluster_refuses_to_make_are_explained_by_the_event(cluste
     cluster.core.create_namespaced_event(cluster.namespace, event)
     said(capfd, "waits for its pods (FailedCreate: exceeded quota: gpus")
     cluster.delete()
-    launcher.ended()
+    assert isinstance(launcher.ended(), Transient)
 
 
 @pytest.mark.parametrize(
