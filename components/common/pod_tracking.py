@@ -16,7 +16,7 @@ from components.common.canonical import digest
 from components.common.errors import ExpanseError
 from components.common.mlflow_client import connect, experiment_id, log, log_to_run, milliseconds, one_line, shown
 from components.common.store import Store
-from components.common.tracking import PARENT_TAG, RECORD_TAG, STEP_TAG, StageRecord, read_record, spool
+from components.common.tracking import PARENT_TAG, StageRecord, deliver_one, fill, nested_runs, read_record, spool
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,15 +47,16 @@ def track(record: StageRecord, store: Store) -> bool:
 
 
 def _deliver(client: "MlflowClient", uri: str, record: StageRecord, run_id: str | None, store: Store) -> None:
-    parent = _parent_of(client, run_id) if run_id else _pipeline_run(client, uri, record, store)
-    own = run_id or _nested_run(client, parent, record)
-    tags = {"expanse.stage": record.stage, "expanse.cached": str(record.cached).lower(), **record.tags}
-    log_to_run(client, own, record.parameters, record.metrics, tags, record.files, time=record.ended)
+    if run_id:  # made, and ended, by KFP's plugin
+        fill(client, run_id, record)
+        parent = _parent_of(client, run_id)
+    else:
+        parent = _pipeline_run(client, uri, record, store)
+        experiment = client.get_run(parent).info.experiment_id
+        deliver_one(client, experiment, parent, record, nested_runs(client, experiment, parent).get(record.id))
+        _mark(client, parent, record)
     if parent and record.name == HEADLINE_STEP:
         log_to_run(client, parent, metrics=record.metrics, time=record.ended)
-    if run_id is None:  # KFP's plugin ends the runs that it makes
-        client.set_terminated(own, status=record.status.upper(), end_time=milliseconds(record.ended))
-        _mark(client, parent, record)
 
 
 def _parent_of(client: "MlflowClient", run_id: str) -> str:
@@ -83,16 +84,6 @@ def _pipeline_run(client: "MlflowClient", uri: str, record: StageRecord, store: 
         if late != made.metadata["run"]:
             client.delete_run(late)
     return str(made.metadata["run"])
-
-
-def _nested_run(client: "MlflowClient", parent: str, record: StageRecord) -> str:
-    experiment = client.get_run(parent).info.experiment_id
-    found = client.search_runs([experiment], f"tags.`{RECORD_TAG}` = '{record.id}'")
-    if found:
-        return str(found[0].info.run_id)
-    tags = {PARENT_TAG: parent, RECORD_TAG: record.id, STEP_TAG: record.name}
-    started = milliseconds(record.started)
-    return str(client.create_run(experiment, start_time=started, run_name=record.name, tags=tags).info.run_id)
 
 
 def _mark(client: "MlflowClient", parent: str, record: StageRecord) -> None:

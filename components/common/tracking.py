@@ -158,12 +158,12 @@ class Tracker:
 
     def _deliver(self, client: "MlflowClient", folder: Path, parent: str) -> int:
         experiment = client.get_run(parent).info.experiment_id
-        runs = _nested(client, experiment, parent)
+        runs = nested_runs(client, experiment, parent)
         steps = {run.data.tags.get(STEP_TAG) for run in runs.values() if run.info.status == "FINISHED"}
         delivered = 0
         for path, record in _spooled(folder):
             repeats = record.cached and record.name in steps  # a resumed run finds again what it has already told
-            if repeats or _deliver_one(client, experiment, parent, record, runs.get(record.id)):
+            if repeats or deliver_one(client, experiment, parent, record, runs.get(record.id)):
                 steps.add(record.name if record.status == "finished" else None)
                 path.rename(made(folder / DELIVERED) / path.name)
                 delivered += not repeats
@@ -182,7 +182,8 @@ def _unfinished(client: "MlflowClient", run_id: str | None) -> str | None:
     return run_id if run and run.info.status != "FINISHED" and run.info.lifecycle_stage == "active" else None
 
 
-def _nested(client: "MlflowClient", experiment: str, parent: str) -> dict[str, "Run"]:
+def nested_runs(client: "MlflowClient", experiment: str, parent: str) -> dict[str, "Run"]:
+    """The runs below ``parent`` by the id of the record that each was made for."""
     found: dict[str, Run] = {}
     token = None
     while True:
@@ -203,21 +204,23 @@ def _spooled(folder: Path) -> Iterator[tuple[Path, StageRecord]]:
     yield from sorted(read, key=lambda pair: (pair[1].started, pair[0].name))
 
 
-def _deliver_one(client: "MlflowClient", experiment: str, parent: str, record: StageRecord, run: "Run | None") -> bool:
-    """Whether the record now has a complete run; False when MLflow refuses this one record for good."""
+def deliver_one(client: "MlflowClient", experiment: str, parent: str, record: StageRecord, run: "Run | None") -> bool:
+    """Make the record a run below ``parent``, or complete the ``run`` that an earlier delivery began.
+
+    Returns whether the record now has a complete run; False when MLflow refuses this one record for good.
+    """
     from mlflow.exceptions import MlflowException
 
     if run is not None and run.info.status != "RUNNING":
         return True
     tags = {PARENT_TAG: parent, RECORD_TAG: record.id, STEP_TAG: record.name}
-    described = {"expanse.stage": record.stage, "expanse.cached": str(record.cached).lower(), **record.tags}
     try:
         if run is None:
             run = client.create_run(
                 experiment, start_time=milliseconds(record.started), tags=tags, run_name=record.name
             )
         run_id = run.info.run_id
-        log_to_run(client, run_id, record.parameters, record.metrics, described, record.files, time=record.ended)
+        fill(client, run_id, record)
         client.set_terminated(run_id, status=record.status.upper(), end_time=milliseconds(record.ended))
     except MlflowException as error:
         if error.error_code != "INVALID_PARAMETER_VALUE":
@@ -225,3 +228,9 @@ def _deliver_one(client: "MlflowClient", experiment: str, parent: str, record: S
         log.warning("MLflow refuses the record of %s (%s); it stays spooled.", record.name, one_line(error))
         return False
     return True
+
+
+def fill(client: "MlflowClient", run_id: str, record: StageRecord) -> None:
+    """Log everything of a record on a run, without ending it."""
+    tags = {"expanse.stage": record.stage, "expanse.cached": str(record.cached).lower(), **record.tags}
+    log_to_run(client, run_id, record.parameters, record.metrics, tags, record.files, time=record.ended)
