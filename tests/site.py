@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-#: Status, headers and body; a body that is no text becomes JSON.
+#: Status, headers and body; a body that is neither bytes nor text becomes JSON.
 Answer = tuple[int, dict[str, str], Any]
 Headers = dict[str, str]
 
@@ -42,7 +42,8 @@ def site() -> Iterator[Site]:
             headers = {name.lower(): value for name, value in self.headers.items()}
             served.bodies.append(self.rfile.read(int(headers.get("content-length", 0))))
             status, extra, body = served.answer(self.command, self.path, headers)
-            data = (body if isinstance(body, str) else json.dumps(body)).encode()
+            text = body if isinstance(body, str | bytes) else json.dumps(body)
+            data = text if isinstance(text, bytes) else text.encode()
             self.send_response(status)
             for name, value in {"Content-Length": str(len(data)), **extra}.items():
                 self.send_header(name, value)

@@ -5,7 +5,7 @@ A configuration holds all languages; rows are chosen by language and script (Chi
 
 from functools import partial
 
-from components.benchmarks.dataset import Dataset, Fetch, column
+from components.benchmarks.dataset import Dataset, Fetch, Part, column
 from components.common.errors import BadInput
 from components.common.records import Row
 
@@ -38,6 +38,10 @@ CODES = {
 EDITED = ("ar", "es", "fr", "hi", "ru")
 
 
+def _parts(configuration: str, code: str) -> list[Part]:
+    return [(configuration, "test")]
+
+
 def _build(configuration: str, code: str, fetch: Fetch) -> list[Row]:
     rows = fetch(configuration, "test")
     own = [row for row in rows if f"{row['language']}-{row['script']}" == CODES[code]]
@@ -57,6 +61,7 @@ DOLLY_HUMAN_EDITED, DOLLY_MACHINE_TRANSLATED = (
         name=configuration,
         hub=DATASET,
         languages={code: CODES[code] for code in codes},
+        parts=partial(_parts, configuration),
         build=partial(_build, configuration),
     )
     for configuration, codes in (("dolly_human_edited", EDITED), ("dolly_machine_translated", tuple(CODES)))

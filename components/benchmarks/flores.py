@@ -6,7 +6,7 @@ other language in both directions; the mean over languages is the figure.
 
 from functools import partial
 
-from components.benchmarks.dataset import Dataset, Fetch, column
+from components.benchmarks.dataset import Dataset, Fetch, Part, column
 from components.common.languages import LANGUAGES
 from components.common.records import Row
 
@@ -36,6 +36,10 @@ CODES = {
     "vi": "vie_Latn",
     "zh": "cmn_Hans",
 }
+
+
+def _parts(code: str) -> list[Part]:
+    return [(name, split) for name in (ENGLISH, CODES[code]) for split in ("dev", "devtest")]
 
 
 def _build(from_english: bool, code: str, fetch: Fetch) -> list[Row]:
@@ -74,6 +78,7 @@ FROM_ENGLISH, TO_ENGLISH = (
         name=name,
         hub="openlanguagedata/flores_plus",
         languages=CODES,
+        parts=_parts,
         build=partial(_build, from_english),
     )
     for name, from_english in (("flores_from_english", True), ("flores_to_english", False))

@@ -33,7 +33,8 @@ def _prompt(row: Row) -> str:
 
 GLOBAL_MMLU = Dataset(
     name="global_mmlu",
-    hub="CohereForAI/Global-MMLU",
+    hub="CohereLabs/Global-MMLU",
     languages={code: code for code in LANGUAGES},
+    parts=lambda code: [(code, "dev"), (code, "test")],
     build=_build,
 )

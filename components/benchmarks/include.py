@@ -34,7 +34,8 @@ def _prompt(row: Row) -> str:
 
 INCLUDE = Dataset(
     name="include",
-    hub="CohereForAI/include-base-44",
+    hub="CohereLabs/include-base-44",
     languages={code: language.name for code, language in LANGUAGES.items() if code not in ("cs", "en", "ro")},
+    parts=lambda code: [(LANGUAGES[code].name, "validation"), (LANGUAGES[code].name, "test")],
     build=_build,
 )

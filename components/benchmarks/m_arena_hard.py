@@ -2,9 +2,13 @@
 
 from functools import partial
 
-from components.benchmarks.dataset import Dataset, Fetch, column
+from components.benchmarks.dataset import Dataset, Fetch, Part, column
 from components.common.languages import LANGUAGES
 from components.common.records import Row
+
+
+def _parts(code: str) -> list[Part]:
+    return [(code, "test")]
 
 
 def _build(code: str, fetch: Fetch) -> list[Row]:
@@ -16,7 +20,7 @@ def _question(row: Row, code: str) -> Row:
     return {"id": f"{question}/{code}", "group": question, "language": code, "prompt": column(row, "prompt")}
 
 
-_dataset = partial(Dataset, languages={code: code for code in LANGUAGES}, build=_build)
+_dataset = partial(Dataset, languages={code: code for code in LANGUAGES}, parts=_parts, build=_build)
 
 M_ARENA_HARD = _dataset(name="m_arena_hard", hub="CohereLabs/m-ArenaHard")
 M_ARENA_HARD_V2 = _dataset(name="m_arena_hard_v2", hub="CohereLabs/m-ArenaHard-v2.0")

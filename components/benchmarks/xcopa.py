@@ -37,5 +37,6 @@ XCOPA = Dataset(
     name="xcopa",
     hub="cambridgeltl/xcopa",
     languages={code: code for code in CONNECTORS},
+    parts=lambda code: [(code, "test")],
     build=_build,
 )

@@ -1,18 +1,22 @@
 """Fetch a published model's weights once, check them, and commit them to the store."""
 
 import shutil
+from fnmatch import fnmatch
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.common.canonical import file_digest
-from components.common.errors import BadInput, Transient
+from components.common.errors import BadInput
+from components.common.hub import PREFIX, fetch_all, look_up, split_source
 from components.common.inputs import Inputs
 from components.common.model_files import check_model_folder
 from components.common.store import folder_of
 
 #: What a model folder consists of; everything else (pickles, code, pictures) stays where it is.
 PATTERNS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "LICENSE*", "README.md")
+#: Mistral publishes the same weights a second time, in a format of its own.
+TWICE = "consolidated*.safetensors"
 
 
 class Config(BaseModel):
@@ -34,14 +38,17 @@ def outside(config: Config) -> dict[str, list[str]]:
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:
-    """Write a checked model folder. Raises BadInput for a folder that is unsafe or incomplete."""
-    if config.source.startswith("file://"):
+    """Write a checked model folder. Raises BadInput for a folder that is unsafe or incomplete.
+
+    Of a model from the hub, ``commit`` says which one it was, whatever revision was asked for.
+    """
+    commit = download(config.source, output) if config.source.startswith(PREFIX) else ""
+    if not commit:
         copy_folder(folder_of(config.source), output)
-    else:
-        download(config.source.removeprefix("hf://"), output)
     check_model_folder(output)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    return {"source": config.source, "license": config.license, "bytes": size}
+    about: dict[str, float | int | str] = {"source": config.source, "license": config.license, "bytes": size}
+    return about | ({"commit": commit} if commit else {})
 
 
 def copy_folder(source: Path, output: Path) -> None:
@@ -55,20 +62,13 @@ def copy_folder(source: Path, output: Path) -> None:
                 shutil.copyfile(path, output / path.name)
 
 
-def download(source: str, output: Path) -> None:
-    """Download "org/name@revision" from the Hugging Face hub, interrupted downloads resumed by its client."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    name, _, revision = source.partition("@")
-    try:
-        snapshot_download(name, revision=revision or None, allow_patterns=list(PATTERNS), local_dir=output)
-    except RepositoryNotFoundError as error:
-        raise BadInput(
-            f"{name} is not on the hub or not open to you; accept its licence there and set HF_TOKEN."
-        ) from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise Transient(
-            f"{name} could not be downloaded ({type(error).__name__}); check the network and try again."
-        ) from error
+def download(source: str, output: Path) -> str:
+    """Fetch "hf://org/name@revision" as one commit, whose name is returned; an interrupted download goes on."""
+    snapshot = look_up(*split_source(source))
+    fetch_all(snapshot, [name for name in snapshot.files if _wanted(name)], output)
     shutil.rmtree(output / ".cache", ignore_errors=True)
+    return snapshot.commit
+
+
+def _wanted(name: str) -> bool:
+    return any(fnmatch(name, pattern) for pattern in PATTERNS) and not fnmatch(name, TWICE)

@@ -2,32 +2,41 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
+from components.benchmarks.dataset import Part
+from components.benchmarks.hub import CONVERTED, lacking
 from components.benchmarks.registry import DATASETS
+from components.benchmarks.task import Config as Benchmarks
+from components.benchmarks.task import languages_of
 from components.common.endpoints import Served
 from components.common.errors import BadInput
+from components.common.hub import PREFIX, Snapshot, split_source
 from pipelines.checks.finding import Check, Finding, ok, skipped
 from pipelines.checks.licences import agree
 from pipelines.checks.web import ask, fields
 from pipelines.parts import find_all
 from pipelines.recipe import Recipe
 
+UNPINNED = "whatever its main branch is"
 HUB, ENDPOINT, TOKEN = "https://huggingface.co", "HF_ENDPOINT", "HF_TOKEN"
-PREFIX = "hf://"
-TABLES = (".parquet", ".jsonl", ".json", ".csv", ".tsv", ".arrow", ".zst", ".gz")
 
 
 @dataclass(frozen=True)
 class Repository:
-    """``kind`` is "models" or "datasets"; ``licence`` is what the recipe states, "" where it states none."""
+    """``kind`` is "models" or "datasets"; ``licence`` is what the recipe states, "" where it states none.
+
+    ``parts`` are what a run reads of a data set.
+    """
 
     name: str
     kind: str
     identifier: str
     revision: str = ""
     licence: str = ""
+    parts: tuple[Part, ...] = ()
 
 
 def hub_checks(recipe: Recipe) -> list[Check]:
@@ -41,11 +50,21 @@ def hub_checks(recipe: Recipe) -> list[Check]:
 def _repositories(recipe: Recipe) -> Iterator[Repository]:
     for name, source, licence in _models(recipe):
         if source and source.startswith(PREFIX):
-            identifier, _, revision = source.removeprefix(PREFIX).partition("@")
+            identifier, revision = split_source(source)
             yield Repository(name, "models", identifier, revision, licence)
     if recipe.benchmarks and recipe.benchmarks.source == "hub":
-        for name in recipe.benchmarks.names:
-            yield Repository(f"data set {DATASETS[name].hub}", "datasets", DATASETS[name].hub)
+        yield from _data_sets(recipe.benchmarks)
+
+
+def _data_sets(benchmarks: Benchmarks) -> Iterator[Repository]:
+    """One per repository, with what all benchmarks together read of it."""
+    parts: dict[str, dict[Part, None]] = {}
+    for dataset in (DATASETS[name] for name in benchmarks.names):
+        read = dataset.parts_of(languages_of(dataset, benchmarks.languages))
+        parts.setdefault(dataset.hub, {}).update(dict.fromkeys(read))
+    for hub, wanted in parts.items():
+        revision = benchmarks.revisions.get(hub, "")
+        yield Repository(f"data set {hub}", "datasets", hub, revision, parts=tuple(wanted))
 
 
 def _models(recipe: Recipe) -> Iterator[tuple[str, str | None, str]]:
@@ -73,9 +92,9 @@ def look(repository: Repository, token_in_cluster: bool) -> Finding:
     about = _about(repository, headers)
     if about.get("gated") and (finding := _gate(repository, headers, token_in_cluster)):
         return finding
-    files = [str(entry.get("rfilename", "")) for entry in about.get("siblings") or [] if isinstance(entry, dict)]
     if repository.kind == "datasets":
-        return _tables(repository, files)
+        return _tables(repository, about, headers)
+    files = _files(about)
     if files and not any(name.endswith(".safetensors") for name in files):
         raise BadInput(f"{repository.identifier} has no safetensors weights; choose a repository or revision that has.")
     return _licence(repository, about) or _revision(repository, about)
@@ -93,7 +112,7 @@ def _address(repository: Repository) -> str:
 
 
 def _about(repository: Repository, headers: Mapping[str, str]) -> dict[str, Any]:
-    revision = f"/revision/{repository.revision}" if repository.revision else ""
+    revision = f"/revision/{quote(repository.revision, safe='')}" if repository.revision else ""
     response = ask(_address(repository) + revision, headers)
     if response.status_code == 200:
         return fields(response)
@@ -127,13 +146,35 @@ def _gate(repository: Repository, headers: Mapping[str, str], token_in_cluster: 
     return None
 
 
-def _tables(repository: Repository, files: list[str]) -> Finding:
-    if files and not any(name.endswith(TABLES) for name in files) and any(name.endswith(".py") for name in files):
+def _tables(repository: Repository, about: Mapping[str, Any], headers: Mapping[str, str]) -> Finding:
+    """The commit that a run would read: of the revision, or of the main branch or the hub's own conversion."""
+    snapshot = _snapshot(repository, about)
+    missing = lacking(snapshot, repository.parts)
+    if missing and not repository.revision:
+        try:
+            other = _snapshot(repository, _about(replace(repository, revision=CONVERTED), headers))
+        except BadInput:  # there is no conversion
+            other = snapshot
+        snapshot, missing = other, lacking(other, repository.parts)
+    if missing:
+        configuration, split = missing[0]
         raise BadInput(
-            f"{repository.identifier} is a script, which the datasets library no longer runs; download it as Parquet or "
-            "JSONL and name the folder in benchmarks.source."
+            f"{repository.identifier} has no Parquet, JSONL or CSV files of {configuration}/{split}, and the hub has not "
+            "converted it either; download it and name the folder in benchmarks.source."
         )
-    return ok(repository.name, f"{repository.identifier} is there and open")
+    if repository.revision:
+        return ok(repository.name, f"{repository.identifier} has the revision {repository.revision}")
+    remedy = f"pin it in benchmarks.revisions as {repository.identifier}: {snapshot.commit or 'COMMIT'}"
+    return Finding("warning", repository.name, f"{repository.identifier} is there, at {UNPINNED}", remedy)
+
+
+def _snapshot(repository: Repository, about: Mapping[str, Any]) -> Snapshot:
+    card = about.get("cardData") or {}
+    return Snapshot(repository.identifier, "dataset", str(about.get("sha") or ""), _files(about), card)
+
+
+def _files(about: Mapping[str, Any]) -> list[str]:
+    return [str(entry.get("rfilename", "")) for entry in about.get("siblings") or [] if isinstance(entry, dict)]
 
 
 def _licence(repository: Repository, about: Mapping[str, Any]) -> Finding | None:
@@ -161,6 +202,4 @@ def _revision(repository: Repository, about: Mapping[str, Any]) -> Finding:
     if repository.revision:
         return ok(repository.name, f"{repository.identifier} has the revision {repository.revision}")
     remedy = f"pin it as hf://{repository.identifier}@{about.get('sha') or 'REVISION'}"
-    return Finding(
-        "warning", repository.name, f"{repository.identifier} is there, at whatever its main branch is", remedy
-    )
+    return Finding("warning", repository.name, f"{repository.identifier} is there, at {UNPINNED}", remedy)

@@ -179,7 +179,7 @@ def test_refuses_what_is_not_there(tmp_path: Path) -> None:
         Config(names=["mmlu"])
     with pytest.raises(BadInput, match="none of the languages"):
         load("xcopa", str(tmp_path), ["de"])
-    with pytest.raises(BadInput, match=r"has no it/test\*\.parquet or \.jsonl"):
+    with pytest.raises(BadInput, match=r"has no it/test\*\.parquet, \.jsonl or \.csv"):
         load("xcopa", str(tmp_path), ["it"])
     publish(tmp_path, "m-ArenaHard/de/test.parquet", [{"question": "renamed"}])
     with pytest.raises(BadInput, match="no column 'question_id'"):
@@ -203,3 +203,41 @@ def test_languages_are_those_of_the_report() -> None:
         "flores_to_english": 22,
     }
     assert all(set(dataset.languages) <= set(LANGUAGES) for dataset in DATASETS.values())
+
+
+def test_a_downloaded_repository_is_read_as_its_card_says(tmp_path: Path) -> None:
+    folder = tmp_path / "aya_evaluation_suite"
+    row = {"inputs": "Text", "language": "deu", "script": "Latn", "source_id": 7}
+    publish(folder, "dolly-mt/test-00000.parquet", [row])
+    entry = "{config_name: dolly_machine_translated, data_files: [{split: test, path: 'dolly-mt/test-*'}]}"
+    (folder / "README.md").write_text(f"---\nconfigs: [{entry}]\n---\n# Dolly\n---\n", encoding="utf-8")
+    assert load("dolly_machine_translated", str(tmp_path), ["de"])[0]["prompt"] == "Text"
+    (folder / "README.md").write_text("---\nconfigs: [\n---\n", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"README.md has no readable metadata"):
+        load("dolly_machine_translated", str(tmp_path), ["de"])
+
+
+def test_lines_and_cells_may_hold_separators_of_unicode(tmp_path: Path) -> None:
+    rows = [{"question_id": "1", "prompt": "Zeile\u2028eins\u0085zwei"}, {"question_id": "2", "prompt": "drei"}]
+    path = tmp_path / "m-ArenaHard/de/test.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n", encoding="utf-8")
+    assert [row["prompt"] for row in load("m_arena_hard", str(tmp_path), ["de"])] == [row["prompt"] for row in rows]
+    path.unlink()
+    cells = 'question_id,prompt\r\n1,Zeile\u2028eins\u0085zwei\r\n2,"dr""ei\nvier"\r\n'
+    path.with_suffix(".csv").write_bytes(b"\xef\xbb\xbf" + cells.encode())
+    found = [row["prompt"] for row in load("m_arena_hard", str(tmp_path), ["de"])]
+    assert found == ["Zeile\u2028eins\u0085zwei", 'dr"ei\nvier']
+    path.with_suffix(".csv").write_bytes(b"question_id,prompt\n1,\xff\n")
+    with pytest.raises(BadInput, match=r"test.csv cannot be read as UTF-8"):
+        load("m_arena_hard", str(tmp_path), ["de"])
+
+
+def test_worked_examples_of_mgsm_get_back_the_words_that_a_copy_has_lost(tmp_path: Path) -> None:
+    plain = {"question": "Was ist 1 und 1?", "answer": "Die Antwort lautet 2.", "answer_number": 2}
+    publish(tmp_path, "mgsm/de/train.parquet", [plain])
+    publish(tmp_path, "mgsm/de/test.parquet", [plain | {"question": "Was ist 2 und 2?", "answer_number": 4}])
+    (found,) = load("mgsm", str(tmp_path), ["de"])
+    assert found["prompt"].startswith(
+        "Frage: Was ist 1 und 1?\nSchritt-für-Schritt-Antwort: Die Antwort lautet 2.\n\nFrage: Was ist 2"
+    )

@@ -1,10 +1,14 @@
 """A hub on loopback: repositories that are there, gone, gated, unsafe, mislabelled."""
 
+from dataclasses import replace
+
 import pytest
 
+from components.benchmarks.hub import CONVERTED
 from components.common.errors import BadInput, Transient
 from pipelines.checks.hub import Repository, hub_checks, look
 from pipelines.loading import load_recipe
+from tests.hub import publish
 
 TOKEN = "hf_planted_secret"
 MODEL = Repository("base", "models", "org/model", "v1", "Apache-2.0")
@@ -102,13 +106,37 @@ def test_a_repository_without_safetensors_is_refused(hub):
         look(MODEL, False)
 
 
-def test_a_data_set_that_is_a_script_is_refused(hub):
-    data = Repository("data set org/data", "datasets", "org/data")
-    hub.answers["/api/datasets/org/data"] = about(siblings=[{"rfilename": "data.py"}, {"rfilename": "README.md"}])
-    with pytest.raises(BadInput, match=r"is a script.*benchmarks.source"):
+def test_a_data_set_is_looked_at_for_the_very_parts_that_the_run_reads(hub):
+    data = Repository("data set org/data", "datasets", "org/data", parts=(("de", "train"), ("de", "test")))
+    script = {"data.py": b"", "README.md": b"", "data_de.tsv": b""}
+    publish(hub, "dataset", "org/data", script)
+    with pytest.raises(BadInput, match=r"no Parquet, JSONL or CSV files of de/train.*benchmarks.source"):
         look(data, False)
-    hub.answers["/api/datasets/org/data"] = about(siblings=[{"rfilename": "test.parquet"}])
-    assert look(data, False).status == "ok"
+    publish(hub, "dataset", "org/data", {"de/test/0000.parquet": b""}, CONVERTED)
+    with pytest.raises(BadInput, match=r"files of de/train"):
+        look(data, False)
+    commit = publish(hub, "dataset", "org/data", {"de/test/0000.parquet": b"", "de/train/0000.parquet": b""}, CONVERTED)
+    found = look(data, False)
+    assert (found.status, found.remedy) == ("warning", f"pin it in benchmarks.revisions as org/data: {commit}")
+    assert look(replace(data, revision=commit), False).status == "ok"
+    new = publish(hub, "dataset", "org/data", {"de/test.jsonl": b"", "de/train.jsonl": b""})
+    assert look(data, False).remedy.endswith(f"org/data: {new}")
+    with pytest.raises(BadInput, match="no revision 'gone'"):
+        hub.answers["/api/datasets/org/data/revision/gone"] = (404, {"X-Error-Code": "RevisionNotFound"}, {})
+        look(replace(data, revision="gone"), False)
+
+
+def test_what_benchmarks_read_of_one_repository_is_looked_at_together(hub):
+    recipe = load_recipe(
+        "8b", ["benchmarks.languages=[de]", "benchmarks.names=[flores_from_english,flores_to_english]"]
+    )
+    (check,) = [check for check in hub_checks(recipe) if check.object.startswith("data set")]
+    files = {f"{split}/{code}.parquet": b"" for split in ("dev", "devtest") for code in ("eng_Latn", "deu_Latn")}
+    publish(hub, "dataset", "openlanguagedata/flores_plus", files)
+    assert check.look().status == "warning"
+    publish(hub, "dataset", "openlanguagedata/flores_plus", {"dev/eng_Latn.parquet": b""})
+    with pytest.raises(BadInput, match="files of eng_Latn/devtest"):
+        check.look()
 
 
 def test_a_hub_that_is_away_may_come_back(nobody, monkeypatch):
