@@ -24,7 +24,16 @@ class Transient(ExpanseError):
     exit_code = 3
 
 
-STORAGE_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+class NoRoomError(Transient):
+    """A disk or a quota is full; ``lacking`` more free bytes would have been enough, as far as is known."""
+
+    def __init__(self, sentence: str, lacking: int) -> None:
+        super().__init__(sentence)
+        self.lacking = lacking
+
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+STORAGE_ERRORS = FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 
 
 def storage_error(error: OSError, folder: Path, needed: int | None = None) -> Transient:
@@ -33,7 +42,11 @@ def storage_error(error: OSError, folder: Path, needed: int | None = None) -> Tr
     free = shutil.disk_usage(existing).free
     wanted = "" if needed is None else f"{needed:,} bytes are needed, "
     reason = os.strerror(error.errno or 0)
-    return Transient(
+    sentence = (
         f"Cannot write to {existing}: {reason} ({wanted}{free:,} bytes are free); "
         "free some space or make the folder writable, then run the same command again."
     )
+    if error.errno not in FULL:
+        return Transient(sentence)
+    # A quota is full while the disk is not: then all that is needed is lacking.
+    return NoRoomError(sentence, needed - free if needed and needed > free else needed or 1)

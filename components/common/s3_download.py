@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.common.artifacts import MANIFEST, read_entries
-from components.common.errors import STORAGE_ERRORS, BadInput, Transient, storage_error
+from components.common.errors import STORAGE_ERRORS, BadInput, NoRoomError, storage_error
 from components.common.s3_client import CHUNK, DamagedError, Location, StoppedError, attempt
 from components.common.s3_parallel import run_all
 
@@ -48,7 +48,7 @@ def download_folder(client: Any, source: Location, sha256: str, target: Path) ->
     """Make ``target`` the folder at ``source`` whose manifest has this digest.
 
     What is on its way lies beside ``target`` under a name with a dot, parts that arrived are noted in a journal: a
-    killed download goes on with them. ``target`` appears by rename once all files have their digests. Raises Transient
+    killed download goes on with them. ``target`` appears by rename once all files have their digests. Raises NoRoomError
     when the disk is too small, before anything is transferred, BadInput when a stored file is damaged.
     """
     manifest = get_verified(client, source / MANIFEST, sha256)
@@ -86,15 +86,16 @@ def _fetch_all(client: Any, source: Location, files: list["Arriving"]) -> None:
 
 
 def _check_space(arriving: Path, entries: Mapping[str, Any]) -> int:
-    """The bytes that are still to be allocated; raises Transient before the transfer when the disk cannot hold them."""
+    """The bytes that are still to be allocated; raises NoRoomError before the transfer when the disk cannot hold them."""
     files = [arriving / name for name in entries]
     present = sum(path.stat().st_blocks * 512 for path in files if path.is_file())
     needed: int = sum(entry["size"] for entry in entries.values()) - present
     free = shutil.disk_usage(arriving).free
     if needed > free:
-        raise Transient(
+        raise NoRoomError(
             f"{arriving.parent} has too little space: {needed:,} bytes are needed, {free:,} bytes are free; give the "
-            "step more scratch storage (EXPANSE_SCRATCH), then run it again."
+            "step more scratch storage (EXPANSE_SCRATCH), then run it again.",
+            needed - free,
         )
     return needed
 

@@ -7,12 +7,11 @@ find it.
 
 import hashlib
 import json
-import os
+import math
 import re
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,14 +26,14 @@ from components.common.artifacts import (
     write_manifest,
 )
 from components.common.canonical import canonical_json, digest
-from components.common.errors import STORAGE_ERRORS, BadInput, ExpanseError, storage_error
+from components.common.copies import Copies, scratch_folder
+from components.common.errors import BadInput, ExpanseError, NoRoomError
 from components.common.s3_client import SCHEME, Location, MissingObjectError, attempt, connect
 from components.common.s3_download import download_folder, get_object, get_verified
 from components.common.s3_parallel import run_all
 from components.common.s3_upload import list_objects, list_uploads, put_object, upload_folder
-from components.common.store import Produce, fetch_local, locked, origin, scratch, size_of
+from components.common.store import Produce, fetch_local, locked, origin, scratch, storage_explained
 
-SCRATCH = "EXPANSE_SCRATCH"
 COMMIT, KEPT, PROBE = "commit.json", ".kept", ".conditional"
 SHORT = 16  # hexadecimal digits of a digest that name an attempt's folder
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -44,13 +43,13 @@ class S3Store:
     """Artifacts below ``uri`` (``s3://bucket/prefix``); attempts and fetched copies lie in the folder ``scratch``.
 
     Several processes of one machine share the scratch: each artifact is fetched once, under a lock that the kernel drops
-    when a process dies.
+    when a process dies. Where it is full, copies that nobody uses go.
     """
 
     def __init__(self, uri: str, scratch: Path | None = None) -> None:
         self.root = Location.parse(uri)
-        named = os.environ.get(SCRATCH)
-        self.scratch = (scratch or Path(named or Path(tempfile.gettempdir(), "expanse"))).absolute()
+        self.scratch = scratch.absolute() if scratch else scratch_folder()
+        self._copies = Copies(self.scratch)
         self._conditional = False
 
     @cached_property
@@ -68,40 +67,46 @@ class S3Store:
         """See Store.fetch; a copy in the scratch, verified again each time. Raises Transient when the disk is full."""
         if not reference.uri.startswith(SCHEME):
             return fetch_local(reference)
-        target = self._copy_of(reference)
-        with _storage_explained(self.scratch), locked(self.scratch / "locks" / reference.digest):
+        with storage_explained(self.scratch), self._copies.held(_digest_of(reference)) as target:
             if not _is_whole(target, reference.digest):
                 shutil.rmtree(target, ignore_errors=True)
-                download_folder(self.client, Location.parse(reference.uri), reference.digest, target)
+                source = Location.parse(reference.uri)
+                self._copies.with_room(partial(download_folder, self.client, source, reference.digest, target))
             origin(target).write_text(reference.uri, encoding="utf-8")
         return target
 
     def files(self, reference: Reference, names: Sequence[str]) -> dict[str, Path]:
         """Those of the named small files that the artifact has, by name; nothing else of it is fetched."""
-        copy = self._copy_of(reference)
-        if (copy / MANIFEST).is_file():
-            return {name: copy / name for name in names if (copy / name).is_file()}
-        source = Location.parse(reference.uri)
         folder = self.scratch / "files" / reference.digest
-        with _storage_explained(folder), locked(self.scratch / "locks" / reference.digest):
-            _write(folder / MANIFEST, get_verified(self.client, source / MANIFEST, reference.digest))
-            entries = read_entries(folder)
-            for name in entries.keys() & set(names):
-                _write(folder / name, get_verified(self.client, source / name, entries[name]["sha256"]))
-        return {name: folder / name for name in names if name in entries}
+        with storage_explained(folder), self._copies.held(_digest_of(reference)) as copy:
+            if (copy / MANIFEST).is_file():
+                return {name: copy / name for name in names if (copy / name).is_file()}
+            self._copies.with_room(partial(self._bring_files, reference, names, folder))
+        return {name: folder / name for name in names if (folder / name).is_file()}
+
+    def _bring_files(self, reference: Reference, names: Sequence[str], folder: Path) -> None:
+        source = Location.parse(reference.uri)
+        _write(folder / MANIFEST, get_verified(self.client, source / MANIFEST, reference.digest))
+        entries = read_entries(folder)
+        for name in entries.keys() & set(names):
+            _write(folder / name, get_verified(self.client, source / name, entries[name]["sha256"]))
 
     def produce(self, provenance: Provenance, produce: Produce) -> Reference:
         """See Store.produce.
 
-        What an earlier attempt had finished and not yet sent is sent, not made again. Raises BadInput for a bucket that
-        may not be written or cannot write conditionally, before ``produce`` is called.
+        What an earlier attempt had finished and not yet sent is sent, not made again. On a full disk unused copies go, for
+        the next attempt. Raises BadInput for a bucket that may not be written or cannot write conditionally, before
+        ``produce`` is called.
         """
         attempts = self.scratch / "attempts" / digest(str(self.root))[:8] / f"{provenance.stage}-{provenance.key}"
         output = attempts / "output"
         try:
-            with _storage_explained(attempts, output), locked(attempts):
+            with storage_explained(attempts, output), locked(attempts):
                 found = self.find(provenance.stage, provenance.key)
                 return found or self._attempt(provenance, produce, output)
+        except NoRoomError:
+            self._copies.evict(math.inf)  # nobody knows how much the next attempt will need
+            raise
         finally:
             if not (output / MANIFEST).is_file():
                 shutil.rmtree(output, ignore_errors=True)
@@ -158,18 +163,12 @@ class S3Store:
 
     def _keep_copy(self, output: Path, reference: Reference) -> None:
         """What was just made here is the next step's input: no need to fetch it."""
-        target = self._copy_of(reference)
-        with locked(self.scratch / "locks" / reference.digest):
+        with self._copies.held(reference.digest) as target:
             if read_manifest(output).digest == reference.digest and not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 output.rename(target)
                 origin(target).write_text(reference.uri, encoding="utf-8")
         shutil.rmtree(output, ignore_errors=True)
-
-    def _copy_of(self, reference: Reference) -> Path:
-        if not DIGEST.fullmatch(reference.digest):
-            raise BadInput(f"{reference.uri} has the digest {reference.digest!r}, which is no sha256; make it again.")
-        return self.scratch / "artifacts" / reference.digest
 
     def _sweep(self, place: Location, kept: str) -> None:
         """Remove what attempts that did not count have left beside the one that did."""
@@ -190,7 +189,7 @@ class S3Store:
     def keep(self, group: str, name: str, folder: Path) -> None:
         """See Store.keep."""
         place = self.root / KEPT / group / name / read_manifest(folder).digest[:SHORT]
-        with _storage_explained(folder):
+        with storage_explained(folder):
             upload_folder(self.client, folder, place)
 
     def kept(self, group: str) -> list[str]:
@@ -199,13 +198,13 @@ class S3Store:
 
     def restore(self, group: str, name: str, folder: Path) -> bool:
         """See Store.restore; of several that were kept under one name, the newest whole one."""
-        with _storage_explained(folder), locked(self.scratch / "locks" / digest(str(folder))):
+        with storage_explained(folder), locked(self.scratch / "locks" / digest(str(folder))):
             for _, short in self._manifests(group, name):
                 place = self.root / KEPT / group / name / short
                 with suppress(BadInput):  # damaged, or forgotten in the meantime
                     sha256 = hashlib.sha256(get_object(self.client, place / MANIFEST)).hexdigest()
                     if sha256.startswith(short):
-                        download_folder(self.client, place, sha256, folder)
+                        self._copies.with_room(partial(download_folder, self.client, place, sha256, folder))
                         return True
         return False
 
@@ -222,6 +221,12 @@ class S3Store:
         found = sorted(objects, key=lambda each: each["LastModified"], reverse=True)
         parts = [PurePosixPath(each["Key"]).relative_to(place.key).parts for each in found]
         return [(name, short) for name, short, file in (each for each in parts if len(each) == 3) if file == MANIFEST]
+
+
+def _digest_of(reference: Reference) -> str:
+    if not DIGEST.fullmatch(reference.digest):
+        raise BadInput(f"{reference.uri} has the digest {reference.digest!r}, which is no sha256; make it again.")
+    return reference.digest
 
 
 def _is_whole(folder: Path, sha256: str) -> bool:
@@ -246,13 +251,3 @@ def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}")
     temporary.write_bytes(data)
     temporary.rename(path)
-
-
-@contextmanager
-def _storage_explained(folder: Path, output: Path | None = None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in STORAGE_ERRORS:
-            raise
-        raise storage_error(error, folder, size_of(output) if output else None) from error

@@ -1,5 +1,6 @@
 """Stores: where artifacts live. ``file://`` here; any other scheme implements the same small interface."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -11,7 +12,7 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from components.common.artifacts import MANIFEST, Provenance, Reference, Scalar, read_manifest, verify, write_manifest
-from components.common.errors import STORAGE_ERRORS, BadInput, storage_error
+from components.common.errors import FULL, STORAGE_ERRORS, BadInput, ExpanseError, storage_error
 
 ATTEMPTS = ".attempts"
 Produce = Callable[[Path], Mapping[str, Scalar]]
@@ -76,12 +77,8 @@ class LocalStore:
         attempts = self.root / ATTEMPTS / f"{provenance.stage}-{provenance.key}"
         output = attempts / f"output-{uuid.uuid4().hex[:8]}"
         try:
-            with locked(attempts):
+            with storage_explained(attempts, output), locked(attempts):
                 return self.find(provenance.stage, provenance.key) or self._attempt(provenance, produce, output, final)
-        except OSError as error:
-            if error.errno not in STORAGE_ERRORS:
-                raise
-            raise storage_error(error, attempts, size_of(output)) from error
         finally:
             shutil.rmtree(output, ignore_errors=True)
 
@@ -182,6 +179,28 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def storage_explained(folder: Path, output: Path | None = None) -> Iterator[None]:
+    """Turn failed writes below ``folder`` into Transient; ``output`` is what was being written, as far as it came."""
+    try:
+        yield
+    except Exception as error:
+        failed = _failed_write(error)
+        if failed is None:
+            raise
+        raise storage_error(failed, folder, size_of(output) if output else None) from error
+
+
+def _failed_write(error: Exception) -> OSError | None:
+    """The failure of the disk in an error; libraries in other languages have classes of their own and the system's words."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error if error.errno in STORAGE_ERRORS else None
+    if isinstance(error, ExpanseError):
+        return None
+    number = next((each for each in (*FULL, errno.EROFS, errno.EIO) if os.strerror(each) in str(error)), None)
+    return OSError(number, os.strerror(number)) if number else None
 
 
 def size_of(folder: Path) -> int | None:

@@ -1,17 +1,15 @@
 """Safetensors in, safetensors out, a block at a time: what is in memory does not depend on the models' size."""
 
-import errno
 import json
 import math
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from components.common.errors import BadInput, storage_error
+from components.common.errors import BadInput
 from components.common.model_files import INDEX, WEIGHTS
 from components.common.safetensors_header import DTYPE_BITS, TensorEntry
 
@@ -117,12 +115,6 @@ def write_index(output: Path, shards: Sequence[Shard]) -> None:
     weight_map = {name: shard.file for shard in shards for name in shard.names}
     document = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (output / INDEX).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def check_space(output: Path, needed: int) -> None:
-    """Raise Transient with the needed and the free bytes when ``needed`` bytes do not fit below ``output``."""
-    if shutil.disk_usage(output).free < needed:
-        raise storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), output, needed)
 
 
 def write_shard(output: Path, shard: Shard, content: Iterator["Tensor | bytearray"]) -> None:

@@ -10,13 +10,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from components.common.artifacts import read_manifest
+from components.common.copies import require_space
 from components.common.errors import BadInput, storage_error
 from components.common.inputs import Inputs, optional
 from components.common.model_files import CONFIG, check_model_folder, model_tensors, read_json
 from components.merging.compatibility import check_configs, check_tensors, check_tokenizers
 from components.merging.merge import Merge
 from components.merging.methods import METHODS, Method, Options
-from components.merging.stream import Shard, Tensors, check_space, plan_shards, write_index
+from components.merging.stream import Shard, Tensors, plan_shards, write_index
 
 #: The files beside the weights that a merged model takes over from the first model.
 COMPANIONS = (
@@ -126,7 +127,7 @@ def _options(config: Config) -> Options:
 def _write(config: Config, merge: Merge, shards: Sequence[Shard], first: Path, output: Path) -> None:
     companions = sorted({path for pattern in COMPANIONS for path in first.glob(pattern) if path.is_file()})
     needed = sum(shard.size for shard in shards) + sum(path.stat().st_size for path in companions)
-    check_space(output, needed)
+    require_space(output, needed)
     try:
         merge.write(shards, config.dtype, output)
         write_index(output, shards)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from components.common.cluster import RUN
-from components.common.s3_store import SCRATCH
+from components.common.copies import SCRATCH
 from components.common.step import STORE, Step, code_digest
 from components.common.trainjobs.spec import CODE, STEP, STEP_FILE, Scratch, TrainJobSpec
 

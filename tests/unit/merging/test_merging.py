@@ -255,6 +255,7 @@ def test_a_wrong_configuration_is_refused(fields):
 def test_the_disk_is_asked_before_anything_is_written(make_model, output, monkeypatch):
     folder = make_model("a")
     usage = shutil.disk_usage(output)
+    monkeypatch.setenv("EXPANSE_SCRATCH", str(output))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
     with pytest.raises(Transient, match=r"2\d,\d{3} bytes are needed, 1,000 bytes are free"):
         merge(output, [folder])
