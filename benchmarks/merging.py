@@ -9,38 +9,22 @@ plain copy: the three models read, one written, through one buffer.
 """
 
 import argparse
-import importlib.metadata
-import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "merging.json"
+from benchmarks.harness import Run, Runs, measure, ratios, save, timed
+
 MODELS, MATRICES = 3, 28
 
-CLOCK = """
-import json, sys, time
-folder = sys.argv[1]
-{prepare}
-wall, cpu = time.perf_counter(), time.process_time()
-{work}
-wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-with open("/proc/self/status") as status:
-    peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-print("RESULT", json.dumps({{"wall": wall, "cpu": cpu, "memory": peak}}))
-"""
-
-OURS = CLOCK.format(
+OURS = timed(
     prepare="""
 import torch
-from pathlib import Path
 from components.merging.task import Config, run
+folder = sys.argv[1]
 models = sorted(Path(folder).glob("model-*"))
 output = Path(folder, "ours")
 output.mkdir()
@@ -51,15 +35,15 @@ output.mkdir()
 
 def mergekit_code(threads: int) -> str:
     options = ["--async-write", "--quiet", "--no-write-model-card", "-j", str(threads)]
-    return CLOCK.format(
-        prepare="from mergekit.scripts.merge_raw_pytorch import main",
+    return timed(
+        prepare="from mergekit.scripts.merge_raw_pytorch import main\nfolder = sys.argv[1]",
         work=f'main([f"{{folder}}/mergekit.yaml", f"{{folder}}/mergekit", *{options}], standalone_mode=False)',
     )
 
 
-FLOOR = CLOCK.format(
+FLOOR = timed(
     prepare="""
-from pathlib import Path
+folder = sys.argv[1]
 models = sorted(Path(folder).glob("model-*/model.safetensors"))
 buffer = bytearray(1 << 20)
 """,
@@ -83,8 +67,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         make_models(folder)
-        measure(folder, sys.executable, OURS)
-        trials = {n: measure(folder, options.mergekit, mergekit_code(n))["wall"] for n in (1, os.cpu_count() or 1)}
+        fresh(folder, sys.executable, OURS)
+        trials = {n: fresh(folder, options.mergekit, mergekit_code(n))["wall"] for n in (1, os.cpu_count() or 1)}
         threads = min(trials, key=lambda count: trials[count])
         subjects = {
             "ours": (sys.executable, OURS),
@@ -93,10 +77,10 @@ def main() -> None:
         }
         equal = same_values(folder)
         assert equal, "the two merges differ: nothing to compare"
-        runs: dict[str, list[dict[str, float]]] = {subject: [] for subject in subjects}
+        runs: Runs = {subject: [] for subject in subjects}
         for _ in range(options.runs):
             for subject, (python, code) in subjects.items():
-                runs[subject].append(measure(folder, python, code))
+                runs[subject].append(fresh(folder, python, code))
     report(runs, equal, version_of(options.mergekit), threads)
 
 
@@ -119,19 +103,14 @@ def make_models(folder: Path) -> None:
     (folder / "mergekit.yaml").write_text(yaml.safe_dump(config))
 
 
-def measure(folder: Path, python: str, code: str) -> dict[str, float]:
-    """Wall and CPU seconds and peak bytes of one process; what the run before it wrote is removed first."""
+def fresh(folder: Path, python: str, code: str) -> Run:
+    """Measure one process; what the run before it wrote is removed first."""
     for path in (folder / "ours", folder / "mergekit"):
         if (path.name in code) and path.is_dir():
             shutil.rmtree(path)
     (folder / "floor").unlink(missing_ok=True)
     os.sync()
-    done = subprocess.run([python, "-c", code, str(folder)], capture_output=True, text=True, cwd=ROOT)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
-    result: dict[str, float] = json.loads(line.removeprefix("RESULT "))
-    return result
+    return measure(python, code, [folder])
 
 
 def same_values(folder: Path) -> bool:
@@ -148,32 +127,17 @@ def version_of(python: str) -> str:
     return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def report(runs: dict[str, list[dict[str, float]]], equal: bool, mergekit: str, threads: int) -> None:
-    def median(subject: str, what: str) -> float:
-        return statistics.median(run[what] for run in runs[subject])
-
-    ratios = {
-        f"{what}_ratio": round(median("mergekit", what) / median("ours", what), 2) for what in ("wall", "cpu", "memory")
-    }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+def report(runs: Runs, equal: bool, mergekit: str, threads: int) -> None:
     result = {
-        "name": "merging",
         "subject": "components.merging, linear, 3 BF16 checkpoints of 600 MB",
         "rival": f"mergekit-pytorch {mergekit} --async-write -j {threads}",
         "equal": equal,
         "tolerance": 0.0,
-        **ratios,
-        "floor_ratio": round(median("ours", "wall") / median("floor", "wall"), 2),
+        **ratios(runs, "mergekit"),
         "runs": runs,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores, {memory:.0f} GiB memory, {platform.system()}",
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "safetensors")}
-        | {"mergekit": mergekit},
-        "commit": commit,
+        "versions": {"mergekit": mergekit},
     }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in result.items() if key != "runs"}, indent=1))
+    save("merging", ("torch", "safetensors"), result)
 
 
 if __name__ == "__main__":

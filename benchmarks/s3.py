@@ -11,47 +11,30 @@ the same files on that disk through one buffer.
 
 import argparse
 import importlib.metadata
-import json
 import os
-import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from benchmarks.harness import ROOT, Run, Runs, measure, ratios, save, timed
 from components.common.canonical import file_digest
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "s3.json"
 SHARDS, SHARD = 32, 64 << 20
-Runs = dict[str, list[dict[str, float]]]
 
-CLOCK = """
-import json, os, sys, time
-from pathlib import Path
-source, target = map(Path, sys.argv[1:])
-{prepare}
-wall, cpu = time.perf_counter(), time.process_time()
-{work}
-wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-with open("/proc/self/status") as status:
-    peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-print("RESULT", json.dumps({{"wall": wall, "cpu": cpu, "memory": peak}}))
-"""
-
-OURS = """
+FOLDERS = "source, target = map(Path, sys.argv[1:])"
+OURS = f"""
+{FOLDERS}
 from components.common.artifacts import Provenance
 from components.common.s3_store import S3Store
 provenance = Provenance("benchmark", "", "")
 store = S3Store("s3://bucket/ours", target)
 store.client.list_objects_v2(Bucket="bucket", Prefix="nothing")
 """
-UPLOAD_OURS = CLOCK.format(
+UPLOAD_OURS = timed(
     prepare=OURS
     + """
 def produce(output):
@@ -61,23 +44,24 @@ def produce(output):
 """,
     work="store.produce(provenance, produce)",
 )
-DOWNLOAD_OURS = CLOCK.format(
+DOWNLOAD_OURS = timed(
     prepare=OURS + 'reference = store.find("benchmark", provenance.key)', work="store.fetch(reference)"
 )
-BOTO3 = """
+BOTO3 = f"""
+{FOLDERS}
 import boto3
 client = boto3.client("s3")
 names = sorted(path.name for path in source.iterdir())
 client.list_objects_v2(Bucket="bucket", Prefix="nothing")
 """
-UPLOAD_BOTO3 = CLOCK.format(
+UPLOAD_BOTO3 = timed(
     prepare=BOTO3, work='for name in names: client.upload_file(str(source / name), "bucket", f"boto3/{name}")'
 )
-DOWNLOAD_BOTO3 = CLOCK.format(
+DOWNLOAD_BOTO3 = timed(
     prepare=BOTO3, work='for name in names: client.download_file("bucket", f"boto3/{name}", str(target / name))'
 )
-FLOOR = CLOCK.format(
-    prepare="buffer = memoryview(bytearray(1 << 20))",
+FLOOR = timed(
+    prepare=f"{FOLDERS}\nbuffer = memoryview(bytearray(1 << 20))",
     work="""
 for path in source.iterdir():
     with path.open("rb", buffering=0) as read, (target / path.name).open("wb", buffering=0) as write:
@@ -132,9 +116,7 @@ def service(folder: Path) -> Iterator[dict[str, str]]:
     shutil.rmtree(folder)
 
 
-def one_round(
-    folder: Path, source: Path, environment: dict[str, str], compare: bool
-) -> list[tuple[str, str, dict[str, float]]]:
+def one_round(folder: Path, source: Path, environment: dict[str, str], compare: bool) -> list[tuple[str, str, Run]]:
     """Everybody uploads, then everybody downloads what they uploaded."""
     measured = []
     for way, subjects in CODE.items():
@@ -142,35 +124,15 @@ def one_round(
             target = folder / "target"
             target.mkdir()
             os.sync()
-            measured.append((way, subject, measure(code, source, target, environment)))
+            measured.append((way, subject, measure(sys.executable, code, [source, target], environment)))
             if compare and way == "download":
                 assert digests(target) == digests(source), f"{subject} fetched other bytes: nothing to compare"
             shutil.rmtree(target)
     return measured
 
 
-def measure(code: str, source: Path, target: Path, environment: dict[str, str]) -> dict[str, float]:
-    command = [sys.executable, "-c", code, str(source), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
-    result: dict[str, float] = json.loads(line.removeprefix("RESULT "))
-    return result
-
-
 def digests(folder: Path) -> dict[str, str]:
     return {path.name: file_digest(path) for path in folder.rglob("*.safetensors")}
-
-
-def ratios(runs: Runs) -> dict[str, float]:
-    def median(subject: str, what: str) -> float:
-        return statistics.median(run[what] for run in runs[subject])
-
-    found = {
-        f"{what}_ratio": round(median("boto3", what) / median("ours", what), 2) for what in ("wall", "cpu", "memory")
-    }
-    return {**found, "floor_ratio": round(median("ours", "wall") / median("floor", "wall"), 2)}
 
 
 def both_ways(runs: dict[str, Runs]) -> Runs:
@@ -186,25 +148,17 @@ def both_ways(runs: dict[str, Runs]) -> Runs:
 
 
 def report(runs: dict[str, Runs]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=ROOT).stdout.strip()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     boto3 = importlib.metadata.version("boto3")
-    result: dict[str, Any] = {
-        "name": "s3",
+    result = {
         "subject": f"the store on S3, {SHARDS} shards of {SHARD >> 20} MiB, sent and fetched, all of it hashed and verified",
         "rival": f"boto3 {boto3} upload_file and download_file with their defaults",
         "equal": True,
         "tolerance": 0.0,
-        **ratios(both_ways(runs)),
-        **{way: ratios(runs[way]) for way in runs},
+        **ratios(both_ways(runs), "boto3"),
+        **{way: ratios(runs[way], "boto3") for way in runs},
         "runs": runs,
-        "machine": f"{platform.machine()}, {os.cpu_count()} CPU cores shared by client and service, "
-        f"{memory:.0f} GiB memory, {platform.system()}, load average {os.getloadavg()[2]:.1f} over 15 minutes",
-        "versions": {name: importlib.metadata.version(name) for name in ("boto3", "botocore", "s3transfer", "urllib3")},
-        "commit": commit,
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in result.items() if key != "runs"}, indent=1))
+    save("s3", ("boto3", "botocore", "s3transfer", "urllib3"), result)
 
 
 if __name__ == "__main__":
