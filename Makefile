@@ -34,9 +34,10 @@ images: $(READY)
 	$(BIN)/python -m images.build $(if $(REGISTRY),--registry $(REGISTRY)) $(if $(BASE),--base $(BASE)) $(if $(PUSH),--push) $(ROLES)
 	$(if $(PUSH),$(BIN)/python manifests/render.py)
 
-# The images for real: built on a Debian base made here, and run as a cluster would run them. Minutes.
+# The images for real: built on a Debian base made here, and run as a cluster would run them. Minutes; with ROLES="train serve"
+# those with CUDA too, which are gigabytes.
 image-test: $(READY) image-tools
-	$(BIN)/python -m pytest -s tests/images
+	EXPANSE_IMAGE_ROLES="$(ROLES)" $(BIN)/python -m pytest -s tests/images
 
 # What image-test needs, where it can be installed; elsewhere the tests say what is missing.
 image-tools:

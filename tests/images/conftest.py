@@ -1,4 +1,4 @@
-"""The cpu image, built for real: podman, on a Debian base that debootstrap makes, in a storage of its own."""
+"""The images, built for real: podman, on a Debian base that debootstrap makes, in a storage of its own."""
 
 import ast
 import os
@@ -6,13 +6,14 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from images.build import BASE, Engine, build
+from pipelines.images import Role
 
 NEEDED = ("podman", "debootstrap")
 PIP_OPTIONS = ("index-url", "extra-index-url", "find-links", "trusted-host", "proxy", "timeout")
@@ -69,14 +70,25 @@ def base(podman, scratch) -> str:
 
 
 @pytest.fixture(scope="session")
-def image(podman, base, scratch) -> str:
-    """The reference of the cpu image, with torch from wherever this machine's pip finds it."""
-    started = time.monotonic()
-    flags = ["--pull=never", "--layers=false", "--network", "host", "--build-arg", "TORCH_INDEX=", *_pip_flags(scratch)]
-    reference = build(Engine(podman.program, podman.options, flags), "cpu", "expanse.example/test")
-    size = int(podman.run("image", "inspect", "--format", "{{.Size}}", reference))
-    print(f"\nThe cpu image: {size / 1e9:.2f} GB, built in {time.monotonic() - started:.0f} s.")
-    return reference
+def build_image(podman, base, scratch) -> Callable[[Role], str]:
+    """Builds the image of a role, with torch from wherever this machine's pip finds it; returns its reference."""
+    pip_flags = _pip_flags(scratch)
+
+    def build_image(role: Role) -> str:
+        started = time.monotonic()
+        flags = ["--pull=never", "--layers=false", "--network", "host", "--build-arg", "TORCH_INDEX=", *pip_flags]
+        reference = build(Engine(podman.program, podman.options, flags), role, "expanse.example/test")
+        size = int(podman.run("image", "inspect", "--format", "{{.Size}}", reference))
+        print(f"\nThe {role} image: {size / 1e9:.2f} GB, built in {time.monotonic() - started:.0f} s.")
+        return reference
+
+    return build_image
+
+
+@pytest.fixture(scope="session")
+def image(build_image) -> str:
+    """The reference of the cpu image."""
+    return build_image("cpu")
 
 
 @pytest.fixture
