@@ -21,6 +21,8 @@ COMMANDS = (
     "evaluate",
     "serve",
     "report",
+    "promote",
+    "history",
     "doctor",
 )
 

@@ -84,18 +84,33 @@ def run_step(step: Step, store: Store) -> Outcome:
     started = time.time()
     config_class, run = load_stage(step.stage)
     config = parse_configuration(step, config_class)
-    provenance = provenance_of(step, config)
-    found = store.find(step.stage, provenance.key)
+    provenance, found = _sought(step, config, store)
     with working_at(step.name):
         reference = found or store.produce(provenance, _work(step, config, run, store))
     return Outcome(_follow(step, reference), found is not None, started, time.time())
 
 
 def find_step(step: Step, store: Store) -> Reference | None:
-    """The step's finished artifact, or None; imports nothing heavy."""
+    """The step's finished artifact, or None; imports nothing heavy unless the stage looks into the world."""
     config = parse_configuration(step, load_stage(step.stage)[0])
-    found = store.find(step.stage, provenance_of(step, config).key)
+    _, found = _sought(step, config, store)
     return found and _follow(step, found)
+
+
+def _sought(step: Step, config: BaseModel, store: Store) -> tuple[Provenance, Reference | None]:
+    """The finished artifact, if there is one, and what it is or will be made of.
+
+    A stage that does something in the world has a function ``holds`` that looks whether what it did is still so. Where it is
+    not, the work is done again, as an artifact of its own: artifacts are never changed.
+    """
+    first = provenance = provenance_of(step, config)
+    holds = getattr(importlib.import_module(f"components.{step.stage}.task"), "holds", None)
+    found, again = store.find(step.stage, provenance.key), 0
+    while holds and found and not holds(config, found):
+        again += 1
+        provenance = replace(first, inputs={**first.inputs, "again": [str(again)]})
+        found = store.find(step.stage, provenance.key)
+    return provenance, found
 
 
 def parse_configuration(step: Step, config_class: type[BaseModel]) -> BaseModel:

@@ -13,24 +13,44 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from components.common import cluster
+from components.common.cluster import CONFLICT, NOT_FOUND, SERVICE_ACCOUNT
 from components.common.errors import Transient
 from components.common.mlflow_client import database_of
 
-NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 DURATION = 300  # seconds after which a holder that died has lost the lease; a promotion takes a few
 PATIENCE = 600  # seconds to wait for the others
-CONFLICT, NOT_FOUND = 409, 404
+
+
+@dataclass(frozen=True)
+class Where:
+    """The namespace whose Lease is taken, and the kubeconfig's context that leads there (None for the current one)."""
+
+    namespace: str
+    context: str | None = None
 
 
 @contextmanager
-def held(tracking_uri: str, registered_model: str) -> Iterator[None]:
-    """Hold the right to promote ``registered_model``; raises Transient when others hold it for too long."""
-    if database_of(tracking_uri) is None and NAMESPACE.is_file():
-        with cluster_lease(_coordination(), NAMESPACE.read_text().strip(), registered_model):
+def held(tracking_uri: str, registered_model: str, where: Where | None = None) -> Iterator[None]:
+    """Hold the right to promote ``registered_model``; raises Transient when others hold it for too long.
+
+    ``where`` names the cluster for somebody outside of it; a pod knows its own.
+    """
+    if where is None and (SERVICE_ACCOUNT / "namespace").is_file():
+        where = Where(cluster.namespace())
+    if database_of(tracking_uri) is None and where:
+        from kubernetes.client import CoordinationV1Api
+
+        api = CoordinationV1Api(cluster.connect(where.context))
+        with (
+            cluster.explained(f"The lease of {registered_model} in {where.namespace}"),
+            cluster_lease(api, where.namespace, registered_model),
+        ):
             yield
     else:
         with _file_lock(_lock_path(tracking_uri, registered_model)):
@@ -85,13 +105,6 @@ def _release(api: Any, namespace: str, name: str, holder: str) -> None:
     if lease.spec.holder_identity == holder:
         lease.spec.holder_identity = lease.spec.renew_time = None
         api.replace_namespaced_lease(name, namespace, lease)
-
-
-def _coordination() -> Any:
-    from kubernetes import client, config
-
-    config.load_incluster_config()
-    return client.CoordinationV1Api()
 
 
 def _lock_path(tracking_uri: str, registered_model: str) -> Path:

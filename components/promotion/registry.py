@@ -1,4 +1,4 @@
-"""The registry: one version for each model that passed the gate, one alias on the newest."""
+"""The registry: one version for each model that a gate has judged, one alias on the newest that passed."""
 
 import json
 import os
@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from components.common.artifacts import MANIFEST, Reference, read_manifest
 from components.common.canonical import file_digest
-from components.common.errors import BadInput, ExpanseError, Transient
-from components.common.mlflow_client import connect, one_line, plain, shown
-from components.common.store import uri_of
+from components.common.errors import BadInput, ExpanseError
+from components.common.mlflow_client import LONGEST, connect, plain, shown
+from components.common.releases import history
+from components.common.releases.versions import MODEL, PASSED, PREVIOUS, VERDICT, Released, explained, move, read
+from components.common.store import files_of, uri_of
 from components.promotion.gate import GATE, read_results
 from components.promotion.lease import held
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 REGISTRATION = "registration.json"
-MODEL_TAG, PREVIOUS_TAG = "expanse.model", "expanse.previous"
-REFUSALS = {"INVALID_PARAMETER_VALUE", "PERMISSION_DENIED", "UNAUTHENTICATED", "BAD_REQUEST"}
 
 
 @dataclass(frozen=True)
 class Registration:
-    """What the registry holds now: ``previous`` is the version that the alias was on when this one was made."""
+    """What the registry holds now: ``previous`` is the version that the alias was on when this one was made.
+
+    A model that did not pass is not ``registered``; where the registry could be asked it has a ``version`` all the same, with
+    the reason and without the alias.
+    """
 
     registered: bool
     reason: str
@@ -42,33 +45,60 @@ class Registration:
 def register(
     model: Path, gate: Path, evaluation: Path | None, name: str, alias: str, output: Path
 ) -> dict[str, float | int | str]:
-    """Register the model and move the alias to it if its gate passed; write registration.json either way.
+    """Record the model, and move the alias to it if its gate passed; write registration.json either way.
 
     Raises Transient when MLflow (``MLFLOW_TRACKING_URI``) cannot be reached, BadInput when it is not set.
     """
     reference = replace(read_manifest(model), uri=uri_of(model))
-    if reason := refusal(reference, gate, evaluation):
+    verdict, uri = verdict_of(gate), os.environ.get("MLFLOW_TRACKING_URI", "")
+    if reason := mismatch(reference, gate, evaluation):
         registration = Registration(False, reason, name, alias, digest=reference.digest)
+    elif verdict != PASSED:
+        registration = _noted(uri, reference, {**lineage(model, gate, evaluation), VERDICT: verdict}, name, alias)
+    elif not uri:
+        raise BadInput("MLFLOW_TRACKING_URI is not set; set it to the MLflow server that keeps the models.")
     else:
-        uri = os.environ.get("MLFLOW_TRACKING_URI", "")
-        if not uri:
-            raise BadInput("MLFLOW_TRACKING_URI is not set; set it to the MLflow server that keeps the models.")
-        registration = promote(uri, reference, lineage(model, gate, evaluation), name, alias)
+        registration = promote(uri, reference, {**lineage(model, gate, evaluation), VERDICT: PASSED}, name, alias)
     text = json.dumps(asdict(registration), ensure_ascii=False, indent=1)
     (output / REGISTRATION).write_text(text + "\n", encoding="utf-8")
     return {"registered": int(registration.registered), "version": registration.version, "reason": registration.reason}
 
 
-def refusal(model: Reference, gate: Path, evaluation: Path | None) -> str:
-    """Why this model may not be registered, or an empty string: the gate must have passed, on this very model."""
+def still_registered(made: Reference) -> bool:
+    """Whether the version that a finished registration names is still in the registry (``MLFLOW_TRACKING_URI``).
+
+    Raises Transient when the registry cannot be asked.
+    """
+    from mlflow.exceptions import MlflowException
+
+    document = json.loads(files_of(made, (REGISTRATION,))[REGISTRATION].read_text(encoding="utf-8"))
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not document["registered"] or not uri:
+        return True
+    with explained(uri, f"Version {document['version']} of {document['name']} cannot be looked up"):
+        try:
+            version = connect(uri).get_model_version(document["name"], document["version"])
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+    return bool(version.tags.get(MODEL) == document["digest"])
+
+
+def verdict_of(gate: Path) -> str:
+    """What the gate said, for the registry: "passed", or why not; raises BadInput for what is no verdict."""
     try:
         verdict = json.loads((gate / GATE).read_text(encoding="utf-8"))
         failed = [rule["sentence"] for rule in verdict["rules"] if rule["passed"] is not True]
         passed = verdict["passed"] is True and not failed
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(f"{gate / GATE} cannot be read as a gate's verdict ({error}); run the gate again.") from error
-    if not passed:
-        return f"The gate did not pass: {' '.join(map(str, failed)) or 'no rule was applied.'}"
+    reasons = " ".join(map(str, failed)) or "no rule was applied."
+    return PASSED if passed else f"The gate did not pass: {reasons}"[:LONGEST]
+
+
+def mismatch(model: Reference, gate: Path, evaluation: Path | None) -> str:
+    """Why the gate's verdict is not about this very model, or an empty string."""
     if evaluation is not None:
         judged = _inputs(gate).get("evaluation", [])
         if judged != [file_digest(evaluation / MANIFEST)]:
@@ -92,43 +122,63 @@ def lineage(model: Path, gate: Path, evaluation: Path | None) -> dict[str, str]:
 
 
 def promote(tracking_uri: str, model: Reference, tags: Mapping[str, str], name: str, alias: str) -> Registration:
-    """One version per model digest, under the lease; the alias only ever moves to a newer version.
+    """One version per model digest, under the lease; the alias only ever moves to a newer version, and to each one once.
 
-    Going back to an older one is a rollback, not a promotion: a repeated step never undoes a later promotion.
+    So a repeated step undoes neither a later promotion nor a rollback. A version whose verdict is not "passed" is recorded.
     """
+    with explained(tracking_uri, f"{name} cannot be registered"), held(tracking_uri, name):
+        client = connect(tracking_uri)
+        _make_registered_model(client, name)
+        released = read(client, name, alias)
+        number, previous = _entered(client, released, model, tags)
+        passed = tags[VERDICT] == PASSED
+        reason = _moved(client, released, number) if passed else tags[VERDICT]
+        return Registration(
+            passed, reason, name, alias, number, previous, model.uri, model.digest, shown(tracking_uri)
+        )  # fmt: skip
+
+
+def _noted(uri: str, model: Reference, tags: Mapping[str, str], name: str, alias: str) -> Registration:
+    """A candidate that did not pass, in the registry if that can be asked: nothing depends on it."""
     try:
-        with held(tracking_uri, name):
-            client = connect(tracking_uri)
-            return _promote(client, tracking_uri, model, tags, name, alias)
-    except ExpanseError:
-        raise
-    except Exception as error:  # MLflow, SQLAlchemy, Kubernetes and the network each raise their own kinds
-        kind = BadInput if getattr(error, "error_code", "") in REFUSALS else Transient
-        remedy = "correct the request" if kind is BadInput else "nothing was promoted, try again when it answers"
-        raise kind(f"{name} cannot be registered at {shown(tracking_uri)} ({one_line(error)}); {remedy}.") from error
+        if uri:
+            return promote(uri, model, tags, name, alias)
+        note = ""
+    except ExpanseError as error:
+        note = f" It is not recorded either: {error}"
+    return Registration(False, tags[VERDICT] + note, name, alias, digest=model.digest)
 
 
-def _promote(
-    client: "MlflowClient", tracking_uri: str, model: Reference, tags: Mapping[str, str], name: str, alias: str
-) -> Registration:
-    _make_registered_model(client, name)
-    current = str(client.get_registered_model(name).aliases.get(alias, ""))  # an int from SQLite, a str from a server
-    version = _find(client, name, model.digest)
-    if version is None:
-        known = {**tags, MODEL_TAG: model.digest, PREVIOUS_TAG: current}
+def _entered(
+    client: "MlflowClient", released: Released, model: Reference, tags: Mapping[str, str]
+) -> tuple[str, str]:  # fmt: skip
+    """The number of the model's version, made if need be, and the version before it; the latest verdict counts."""
+    known = [each for each in released.versions.values() if each.digest == model.digest]
+    if not known:
+        all_tags = {**tags, MODEL: model.digest, PREVIOUS: released.current}
         run_id = os.environ.get("MLFLOW_RUN_ID")
-        version = client.create_model_version(name, model.uri, run_id, known, await_creation_for=0)
-    number, previous = str(version.version), version.tags.get(PREVIOUS_TAG, current)
-    if not current or int(current) < int(number):
-        client.set_registered_model_alias(name, alias, number)
-        reason = f"{alias} is now version {number}."
-    elif current == number:
-        reason = f"{alias} already was version {number}."
-    else:
-        reason = f"{alias} stays on the newer version {current}."
-    return Registration(
-        True, reason, name, alias, number, previous, str(version.source), model.digest, shown(tracking_uri)
-    )
+        made = client.create_model_version(released.model, model.uri, run_id, all_tags, await_creation_for=0)
+        return str(made.version), released.current
+    version = known[0]
+    if version.verdict != tags[VERDICT]:
+        for tag, value in tags.items():
+            client.set_model_version_tag(released.model, version.number, tag, value)
+    return version.number, version.previous
+
+
+def _moved(client: "MlflowClient", released: Released, number: str) -> str:
+    """Move the alias to a version that passed, if it never was there; the sentence that says what it is on."""
+    alias, current = released.alias, released.current
+    if current == number:
+        return f"{alias} already was version {number}."
+    if current and int(current) > int(number):
+        return f"{alias} stays on the newer version {current}."
+    if current and any(each.version == number for each in history.moves(released.history, alias)):
+        return (
+            f"{alias} stays on version {current}: version {number} was promoted before and is no longer wanted there."
+        )
+    move(client, released, "promoted", number, "it passed its gate")
+    return f"{alias} is now version {number}."
 
 
 def _make_registered_model(client: "MlflowClient", name: str) -> None:
@@ -139,11 +189,6 @@ def _make_registered_model(client: "MlflowClient", name: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def _find(client: "MlflowClient", name: str, digest: str) -> "ModelVersion | None":
-    versions = client.search_model_versions(f"name = '{name}' and tags.`{MODEL_TAG}` = '{digest}'")
-    return min(versions, key=lambda version: int(version.version), default=None)
 
 
 def _inputs(folder: Path) -> dict[str, Any]:

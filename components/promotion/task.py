@@ -6,10 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.common.artifacts import Reference
 from components.common.errors import BadInput
 from components.common.inputs import Inputs, PassThrough, one, optional
 from components.promotion.gate import Limits, Rule, judge, read_results, write_gate
-from components.promotion.registry import register
+from components.promotion.registry import register, still_registered
 
 Result = dict[str, float | int | str] | PassThrough
 
@@ -32,6 +33,11 @@ class Config(BaseModel):
         if self.action == "gate" and not (self.rules or self.required):
             raise ValueError("a gate without rules lets everything pass; give rules or required benchmarks")
         return self
+
+
+def holds(config: Config, made: Reference) -> bool:
+    """Whether finished work is still true of the world: a registered version can be deleted."""
+    return config.action != "register" or still_registered(made)
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> Result:

@@ -2,12 +2,14 @@
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components.common.artifacts import Provenance, read_manifest, write_manifest
+from components.common.mlflow_client import connect
 from components.promotion.task import Config, run
 
 RESULTS: dict[str, Any] = {
@@ -41,6 +43,23 @@ RESULTS: dict[str, Any] = {
     },
     "behaviour": {"language_consistency": {"value": 0.97, "low": 0.95, "high": 0.99}},
 }
+
+
+@pytest.fixture(scope="session")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, made once: its schema takes longer than most tests."""
+    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
+    connect(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def uri(tmp_path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    address = f"sqlite:///{shutil.copy(schema, tmp_path / 'mlflow.db')}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    for name in ("MLFLOW_RUN_ID", "EXPANSE_RUN", "EXPANSE_RUN_FOLDER", "EXPANSE_NAMESPACE"):
+        monkeypatch.delenv(name, raising=False)
+    return address
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import multiprocessing
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -14,27 +13,16 @@ import pytest
 from components.common.artifacts import read_manifest
 from components.common.errors import BadInput, Transient
 from components.common.mlflow_client import connect
-from components.common.store import origin
+from components.common.step import Step, find_step, run_step
+from components.common.store import LocalStore, origin
+from components.promotion.releasing import Registry, move_back, way_back
 from components.promotion.task import Config, run
 from tests.unit.promotion.conftest import evaluation_of, gate_of, released
 
 REGISTER = Config(action="register", registered_model="expanse-mini")
 
 
-@pytest.fixture(scope="session")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database, made once: its schema takes longer than most tests."""
-    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture(autouse=True)
-def uri(tmp_path: Path, schema: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    address = f"sqlite:///{shutil.copy(schema, tmp_path / 'mlflow.db')}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
-    return address
+pytestmark = pytest.mark.usefixtures("uri")
 
 
 def registered(inputs: dict[str, list[Path]], output: Path) -> dict[str, Any]:
@@ -90,6 +78,53 @@ def test_what_did_not_pass_is_refused_without_asking_mlflow(tmp_path: Path, monk
     assert not document["registered"] and "at least 0.9 is asked for" in document["reason"]
 
 
+def test_what_did_not_pass_is_recorded_with_the_reasons_and_without_the_alias(tmp_path: Path, uri: str) -> None:
+    document = registered(released(tmp_path / "a", "one", at_least=0.9), tmp_path / "1")
+    assert not document["registered"] and document["version"] == "1"
+    version = connect(uri).get_model_version("expanse-mini", "1")
+    assert version.tags["expanse.verdict"] == document["reason"] and not version.aliases
+    assert "at least 0.9 is asked for" in document["reason"]
+    later = registered(released(tmp_path / "b", "one", at_least=0.5), tmp_path / "2")  # the same model, judged again
+    assert later["registered"] and later["version"] == "1" and later["reason"] == "champion is now version 1."
+    assert connect(uri).get_model_version("expanse-mini", "1").tags["expanse.verdict"] == "passed"
+
+
+def test_what_did_not_pass_needs_no_registry_to_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    document = registered(released(tmp_path / "a", "one", at_least=0.9), tmp_path / "1")
+    assert not document["registered"] and "It is not recorded either" in document["reason"]
+
+
+def test_a_repeated_step_does_not_undo_a_rollback(tmp_path: Path, uri: str) -> None:
+    first, second, third = (released(tmp_path / name, name) for name in ("one", "two", "three"))
+    for index, inputs in enumerate((first, second)):
+        registered(inputs, tmp_path / f"out-{index}")
+    registry = Registry(uri, "expanse-mini", "champion")
+    planned = registry.read()
+    move_back(registry, planned, way_back(planned), "it answers in the wrong language")
+    again = registered(second, tmp_path / "again")
+    assert "stays on version 1: version 2 was promoted before" in again["reason"]
+    assert registered(third, tmp_path / "new")["reason"] == "champion is now version 3."
+
+
+def test_a_finished_registration_is_done_again_where_its_version_was_deleted(tmp_path: Path, uri: str) -> None:
+    inputs = {name: [read_manifest(path) for path in paths] for name, paths in released(tmp_path / "a", "one").items()}
+    step = Step("register", "promotion", REGISTER.model_dump_json(), inputs)
+    store = LocalStore(tmp_path / "store")
+    first = run_step(step, store)
+    assert find_step(step, store) == first.reference
+    client = connect(uri)
+    client.delete_model_version("expanse-mini", "1")
+    assert find_step(step, store) is None
+    second = run_step(step, store)
+    assert not second.cached and second.reference.metadata["version"] == "2"
+    assert int(client.get_registered_model("expanse-mini").aliases["champion"]) == 2
+    assert find_step(step, store) == second.reference and run_step(step, store).cached
+    client.delete_registered_model("expanse-mini")
+    assert run_step(step, store).reference.metadata["version"] == "1"
+
+
 def test_a_gate_of_another_evaluation_or_model_is_refused(tmp_path: Path, results: dict[str, Any]) -> None:
     one, other = released(tmp_path / "a", "one"), released(tmp_path / "b", "two")
     assert "another evaluation" in registered({**one, "gate": other["gate"]}, tmp_path / "1")["reason"]
@@ -118,7 +153,7 @@ def test_mlflow_away_is_transient_and_unset_is_bad_input(tmp_path: Path, monkeyp
     inputs = released(tmp_path / "a", "one")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:9")
-    with pytest.raises(Transient, match="nothing was promoted") as caught:
+    with pytest.raises(Transient, match="try the same again when it answers") as caught:
         run(REGISTER, inputs, tmp_path)
     assert "hunter2" not in str(caught.value)
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
