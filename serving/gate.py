@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from serving.limits import Limits, Refused, depth, is_openai
+from serving.limits import Limits, Refused, depth, is_openai, values
 from serving.metrics import CANCELLED, REQUESTS, SECONDS, route_of
 
 Message = MutableMapping[str, Any]
@@ -125,9 +125,19 @@ class Gate:
             raise Refused(400, f"The body is not valid JSON: {error}.") from error
         if not isinstance(document, dict):
             raise Refused(400, "The body must be a JSON object.")
+        self._check_count(document)
         if depth(document, self._limits.json_depth) > self._limits.json_depth:
             raise Refused(400, f"The body nests deeper than {self._limits.json_depth} levels; flatten it.")
         return document
+
+    def _check_count(self, document: dict[str, Any]) -> None:
+        """Whoever validates the document notes what is wrong with every single value, at a thousand times its size."""
+        left = self._limits.json_values
+        for field, value in document.items():
+            left -= values(value, left)
+            if left < 0:
+                message = f"The body has more than {self._limits.json_values:,} values; send fewer in {field[:80]!r}."
+                raise Refused(400, message, field[:80])
 
     def _too_large(self) -> Refused:
         return Refused(413, f"The body is larger than {self._limits.body_bytes:,} bytes; send less.")

@@ -11,6 +11,7 @@ class Limits:
 
     body_bytes: int = 1 << 20
     json_depth: int = 16
+    json_values: int = 4096
     messages: int = 256
     characters_per_token: int = 10
     max_tokens: int = 4096
@@ -65,6 +66,18 @@ def depth(value: Any, limit: int) -> int:
         level += 1
         layer = [child for item in layer for child in _children(item) if isinstance(child, (dict, list))]
     return level
+
+
+def values(value: Any, limit: int) -> int:
+    """How many values parsed JSON holds at all levels, counted without recursion up to the first beyond ``limit``."""
+    count, waiting = 1, [value]
+    while waiting and count <= limit:
+        item = waiting.pop()
+        if isinstance(item, (dict, list)):
+            count += len(item)
+            if count <= limit:
+                waiting.extend(_children(item))
+    return count
 
 
 def _children(item: dict[str, Any] | list[Any]) -> Any:

@@ -1,6 +1,7 @@
 """Serving a model folder: the address is taken and the folder checked before anything heavy is loaded."""
 
 import ctypes
+import gc
 import os
 import re
 import signal
@@ -45,6 +46,7 @@ def serve(
         predictor.load()
         _listen(listener, host)
         server = ModelServer(listener, limits)
+        gc.freeze()  # or each full collection stops everyone for a quarter of a second to look at what was imported
         print(f"Serving {name} at http://{host}:{listener.getsockname()[1]}/openai/v1", flush=True)
         server.start([predictor])
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.responses import StreamingResponse
 
 from serving.gate import Gate
-from serving.limits import Limits, depth
+from serving.limits import Limits, depth, values
 
 SCOPE = {
     "type": "http", "asgi": {"spec_version": "2.3"}, "method": "POST", "path": "/openai/v1/completions",
@@ -68,3 +68,13 @@ def test_depth_stops_counting_beyond_its_limit() -> None:
     for _ in range(100_000):
         value = [value]
     assert depth(value, 16) == 17
+
+
+@pytest.mark.parametrize(("value", "count"), [(1, 1), ({}, 1), ([[1], {}], 4), ({"a": [{"b": []}], "c": "xyz"}, 5)])
+def test_values_are_counted_at_all_levels(value: Any, count: int) -> None:
+    assert values(value, 100) == count
+
+
+def test_counting_ends_beyond_its_limit() -> None:
+    assert 1200 < values([[0] * 50] * 1000, 1200) <= 1251
+    assert values([{}] * 1_000_000, 10) == 1_000_001  # by its length, without a look at what is in it

@@ -129,6 +129,25 @@ def test_started_requests_finish_after_sigterm(small: Server) -> None:
         httpx.get(small.url, trust_env=False)
 
 
+def test_nobody_is_let_in_before_the_weights_are_loaded(model_folder: Path) -> None:
+    """The port is taken from the start, but the first connection that succeeds meets a model that answers."""
+    with bind("127.0.0.1", 0) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "serving", str(model_folder), "--name", NAME, "--port", str(port)]
+    refused, deadline = 0, time.monotonic() + 120
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{port}/v2/health/ready", trust_env=False)
+                break
+            except httpx.ConnectError:
+                refused += 1
+                time.sleep(0.02)
+        said = httpx.post(f"http://127.0.0.1:{port}{CHAT}", json=LONG | {"max_tokens": 2}, trust_env=False)
+        process.terminate()
+    assert refused > 5 and answer.status_code == said.status_code == 200
+
+
 def test_a_model_that_differs_from_its_manifest_is_not_served(model_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(model_folder, tmp_path / "model")
     write_manifest(folder, Provenance("test", "", ""), {})

@@ -10,6 +10,7 @@ from tests.servers import NAME, Server
 
 CHAT = "/openai/v1/chat/completions"
 SECONDS, GROWTH = 0.5, 32 << 20  # generous: the machine may be busy; one request alone takes a few milliseconds
+PROCESSOR = 0.05  # seconds of the server's own time, which does not depend on who else is busy
 
 
 def body(**fields: Any) -> dict[str, Any]:
@@ -34,6 +35,7 @@ REFUSED = {
     "more than the context": (body(max_tokens=2048), 400, "max_tokens"),
     "huge seed": (body(seed=1 << 63), 400, "seed"),
     "ten thousand stops": (body(stop=["x"] * 10**4), 400, "stop"),
+    "nine stops": (body(stop=["x"] * 9), 400, "stop"),
     "empty stop": (body(stop=""), 400, "stop"),
     "long stop": (body(stop="x" * 129), 400, "stop"),
     "no messages": (body(messages=[]), 400, "messages"),
@@ -51,9 +53,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_request_beyond_the_limits_is_refused_quickly(http: httpx.Client, server: Server, name: str) -> None:
     request, status, field = REFUSED[name]
-    content, before, started = json.dumps(request).encode(), server.rss(), time.perf_counter()
+    content, before, spent, started = json.dumps(request).encode(), server.rss(), server.cpu(), time.perf_counter()
     answer = http.post(CHAT, content=content, headers={"content-type": "application/json"})
-    assert time.perf_counter() - started < SECONDS
+    assert time.perf_counter() - started < SECONDS and server.cpu() - spent < PROCESSOR
     error = answer.json()["error"]
     assert answer.status_code == status and error["type"] == "invalid_request_error"
     assert error["param"].startswith(field) and len(error["message"]) < 500
@@ -87,6 +89,45 @@ def test_a_body_that_is_no_request_is_refused_in_openais_shape(
     assert answer.status_code == status
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
     assert server.rss() - before < GROWTH
+
+
+V1, V2 = f"/v1/models/{NAME}:predict", f"/v2/models/{NAME}/infer"
+MANY = 100_000
+TENSOR = {"name": "i", "shape": [1], "datatype": "BYTES", "data": ["x"]}
+CROWDED = {
+    "messages that are none": (CHAT, body(messages=[{}] * MANY)),
+    "parts that are none": (CHAT, said([1] * MANY)),
+    "messages with many fields": (CHAT, body(messages=[dict.fromkeys(map(str, range(60_000)))])),
+    "unknown fields": (CHAT, body(**dict.fromkeys(map(str, range(80_000)), 1))),
+    "stops that are none": (CHAT, body(stop=[1] * MANY)),
+    "lists in lists": (CHAT, body(metadata=[[[]] * 100] * 500)),
+    "prompts that are none": ("/openai/v1/completions", {"model": NAME, "prompt": [1] * MANY}),
+    "instances that are none": (V1, {"instances": [1] * MANY}),
+    "unknown parameters": (V1, {"instances": ["x"], "parameters": dict.fromkeys(map(str, range(80_000)), 1)}),
+    "tensors that are none": (V2, {"inputs": [{}] * MANY}),
+    "tensors": (V2, {"inputs": [TENSOR] * 10_000}),
+    "elements that are none": (V2, {"inputs": [TENSOR | {"data": [1] * MANY}]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CROWDED)
+def test_a_crowded_body_costs_no_more_than_reading_it(http: httpx.Client, server: Server, name: str) -> None:
+    """Each of its values is wrong, and a validator that noted them all would take seconds and a gigabyte."""
+    path, request = CROWDED[name]
+    content, before, spent = json.dumps(request, separators=(",", ":")).encode(), server.rss(), server.cpu()
+    assert len(content) <= 1 << 20
+    for _ in range(5):
+        answer = http.post(path, content=content, headers={"content-type": "application/json"})
+        assert answer.status_code == 400 and "more than 4,096 values" in answer.text and len(answer.text) < 500
+    assert (server.cpu() - spent) / 5 < PROCESSOR
+    assert server.rss() - before < GROWTH
+
+
+def test_the_most_crowded_body_that_is_read_is_cheap_too(http: httpx.Client, server: Server) -> None:
+    spent = server.cpu()
+    for path, request in ((CHAT, body(messages=[{}] * 4000)), (V2, {"inputs": [{}] * 4000})):
+        assert http.post(path, json=request).status_code == 400
+    assert (server.cpu() - spent) / 2 < PROCESSOR
 
 
 def test_a_chunked_body_is_bounded_too(http: httpx.Client) -> None:
