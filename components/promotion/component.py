@@ -30,9 +30,12 @@ def accept(
 def register(
     name: str, code: str, configuration: str, model: dsl.Input[dsl.Model], gate: dsl.Input[dsl.Metrics],
     evaluation: dsl.Input[dsl.Metrics], registration: dsl.Output[dsl.Artifact],
+    origin_1: dsl.Input[dsl.Artifact] | None = None, origin_2: dsl.Input[dsl.Artifact] | None = None,
+    origin_3: dsl.Input[dsl.Artifact] | None = None,
 ) -> None:  # fmt: skip
     """Register a model that passed the gate, with its lineage, and move the alias."""
     from components.common.execution import execute
 
-    inputs = {"model": model, "gate": gate, "evaluation": evaluation}
+    origins = [origin_1, origin_2, origin_3]
+    inputs = {"model": model, "gate": gate, "evaluation": evaluation, "origins": origins}
     execute("promotion", name, code, configuration, inputs, registration)

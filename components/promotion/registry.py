@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,22 +43,31 @@ class Registration:
 
 
 def register(
-    model: Path, gate: Path, evaluation: Path | None, name: str, alias: str, output: Path
+    model: Path,
+    gate: Path,
+    evaluation: Path | None,
+    name: str,
+    alias: str,
+    output: Path,
+    origins: Sequence[str] = (),
 ) -> dict[str, float | int | str]:
     """Record the model, and move the alias to it if its gate passed; write registration.json either way.
 
-    Raises Transient when MLflow (``MLFLOW_TRACKING_URI``) cannot be reached, BadInput when it is not set.
+    ``origins`` are the commits on the hub that it comes from. Raises Transient when MLflow (``MLFLOW_TRACKING_URI``) cannot
+    be reached, BadInput when it is not set.
     """
     reference = replace(read_manifest(model), uri=uri_of(model))
     verdict, uri = verdict_of(gate), os.environ.get("MLFLOW_TRACKING_URI", "")
     if reason := mismatch(reference, gate, evaluation):
         registration = Registration(False, reason, name, alias, digest=reference.digest)
     elif verdict != PASSED:
-        registration = _noted(uri, reference, {**lineage(model, gate, evaluation), VERDICT: verdict}, name, alias)
+        tags = lineage(model, gate, evaluation, origins)
+        registration = _noted(uri, reference, tags | {VERDICT: verdict}, name, alias)
     elif not uri:
         raise BadInput("MLFLOW_TRACKING_URI is not set; set it to the MLflow server that keeps the models.")
     else:
-        registration = promote(uri, reference, {**lineage(model, gate, evaluation), VERDICT: PASSED}, name, alias)
+        tags = lineage(model, gate, evaluation, origins)
+        registration = promote(uri, reference, tags | {VERDICT: PASSED}, name, alias)
     text = json.dumps(asdict(registration), ensure_ascii=False, indent=1)
     (output / REGISTRATION).write_text(text + "\n", encoding="utf-8")
     return {"registered": int(registration.registered), "version": registration.version, "reason": registration.reason}
@@ -108,11 +117,12 @@ def mismatch(model: Reference, gate: Path, evaluation: Path | None) -> str:
     return ""
 
 
-def lineage(model: Path, gate: Path, evaluation: Path | None) -> dict[str, str]:
+def lineage(model: Path, gate: Path, evaluation: Path | None, origins: Sequence[str] = ()) -> dict[str, str]:
     """The tags of a version: digests of the code, the configuration and the inputs, and what it was promoted for."""
     provenance = json.loads((model / MANIFEST).read_text(encoding="utf-8"))["provenance"]
     tags = {f"expanse.{field}": str(provenance[field]) for field in ("stage", "code", "configuration")}
     tags |= {f"expanse.input.{name}": " ".join(digests) for name, digests in provenance["inputs"].items()}
+    tags |= {"expanse.origins": " ".join(origins)} if origins else {}
     tags["expanse.gate"] = file_digest(gate / MANIFEST) if (gate / MANIFEST).is_file() else file_digest(gate / GATE)
     if evaluation is not None:
         benchmarks = read_results(evaluation)["benchmarks"]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from components.common.artifacts import Reference
 from components.common.errors import BadInput
 from components.common.inputs import Inputs, PassThrough, one, optional
+from components.common.origins import ORIGINS, origins
 from components.promotion.gate import Limits, Rule, judge, read_results, write_gate
 from components.promotion.registry import register, still_registered
 
@@ -38,6 +39,11 @@ class Config(BaseModel):
 def holds(config: Config, made: Reference) -> bool:
     """Whether finished work is still true of the world: a registered version can be deleted."""
     return config.action != "register" or still_registered(made)
+
+
+def by_reference(config: Config) -> frozenset[str]:
+    """Of what the model comes from, only where it is from is wanted."""
+    return frozenset({ORIGINS})
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> Result:
@@ -72,4 +78,4 @@ def _gate(config: Config, inputs: Inputs, output: Path) -> Result:
 
 def _register(config: Config, inputs: Inputs, output: Path) -> Result:
     folders = one(inputs, "model"), one(inputs, "gate"), optional(inputs, "evaluation")
-    return register(*folders, config.registered_model, config.alias, output)
+    return register(*folders, config.registered_model, config.alias, output, origins(inputs))

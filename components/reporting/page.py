@@ -58,9 +58,15 @@ def render_report(
 
 
 def render_card(
-    title: str, recipe: str, steps: Sequence[Step], table: str, benchmark: str, languages: Sequence[str], **about: str
+    title: str,
+    recipe: str,
+    steps: Sequence[Step],
+    table: str,
+    benchmark: str,
+    languages: Sequence[str],
+    about: Mapping[str, Any],
 ) -> str:
-    """The model card in Markdown."""
+    """The model card in Markdown; ``about`` holds ``license``, ``base`` and ``origins``."""
     return (
         _environment(autoescape=False)
         .get_template("model_card.md.j2")

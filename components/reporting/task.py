@@ -5,7 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from components.common.hub import PREFIX, split_source
 from components.common.inputs import Inputs, optional
+from components.common.origins import ORIGINS, origins
 
 
 class Config(BaseModel):
@@ -26,6 +28,11 @@ class Config(BaseModel):
     languages: tuple[str, ...] = ()
     license: str = ""
     base: str = ""
+
+
+def by_reference(config: Config) -> frozenset[str]:
+    """Of what the models come from, only where it is from is wanted."""
+    return frozenset({ORIGINS})
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:
@@ -54,8 +61,8 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int |
         config.published,
     )
     table = text_table(shown, headline)
-    about = {"license": config.license, "base": config.base}
-    card = render_card(config.title, config.recipe, shown, table, headline, config.languages, **about)
+    about = {"license": config.license, "base": _model_id(config.base), "origins": origins(inputs)}
+    card = render_card(config.title, config.recipe, shown, table, headline, config.languages, about)
     document = json.dumps(summary(steps, headline), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     files = {"report.html": report, "table.txt": table, "model_card.md": card, "steps.json": document}
     for name, text in files.items():
@@ -63,3 +70,8 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int |
     last = next((step.win_rate(headline) for step in reversed(ladder(steps))), None)
     metrics: dict[str, float | int | str] = {"steps": len(steps)}
     return metrics | ({f"{headline}/win_rate": last.value} if last else {})
+
+
+def _model_id(source: str) -> str:
+    """A model of the hub by its name there, as a card's metadata want it; anything else as it is."""
+    return split_source(source)[0] if source.startswith(PREFIX) else source

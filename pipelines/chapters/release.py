@@ -16,7 +16,8 @@ def write(graph: Graph, story: Story) -> None:
     """Whatever the gate decides, the report is written; only a model that passes is registered and deployed."""
     results = {f"results_{identifier(name)}": result for name, result in story.results.items()}
     drift = {f"samples_{number}": samples for number, samples in enumerate(story.drift, 1)}
-    inputs = {"model": story.made["policy"], "examples": story.made["examples"], **results, **drift}
+    fetched = slots("origin", [story.made[name] for name in ("base", "reward", "questions")])
+    inputs = {"model": story.made["policy"], "examples": story.made["examples"], **fetched, **results, **drift}
     outputs: dict[str, type] = {"report": dsl.HTML, "card": dsl.Markdown, "endpoint": dsl.Artifact}
 
     def body(model: Channel, examples: Channel, **made: Channel) -> Mapping[str, Channel]:
@@ -35,9 +36,12 @@ def write(graph: Graph, story: Story) -> None:
             license=recipe.base.license,
             base=recipe.base.source,
         )
-        told = graph.task(reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples)
+        origins = {name: made[name] for name in fetched}
+        told = graph.task(
+            reporting, "report", config, machine, arbitrage=examples, gate=decision, **steps, **samples, **origins
+        )
         version = graph.step(
-            register, "register", recipe.registry, machine, model=model, gate=decision, evaluation=final
+            register, "register", recipe.registry, machine, model=model, gate=decision, evaluation=final, **origins
         )
         serving = machine if recipe.deployment.served else recipe.resources.sampling
         served = graph.step(deployment, "deploy", recipe.deployment, serving, model=model, registration=version)

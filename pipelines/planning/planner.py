@@ -83,14 +83,18 @@ def _estimate_all(steps: Sequence[PlannedStep], planning: Planning) -> dict[str,
 
 def _timed(step: PlannedStep, works: Mapping[str, Work], recipe: Recipe) -> Estimate:
     work, planning, machine, serving = works[step.name], recipe.planning, step.machine, works[step.name].serving
-    by_reference = {"model"} if step.stage == "generation" and serving else set()  # served where it lies
-    fetched = {origin for name, origin in step.inputs.items() if name not in by_reference}
+    fetched = {origin for name, origin in step.inputs.items() if not _by_reference(step, name, bool(serving))}
     moved = work.stored + sum(_size(works[origin].made) for origin in fetched)
     own = card_name(machine.node_selector, planning) if machine.total_gpus else None
     served = card_name(serving.served.node_selector, planning) if serving and serving.gpus else None
     cards = Cards(_card(own or planning.gpu, planning), _card(served or planning.gpu, planning))
     taken = duration(step, work, moved, cards, planning)
     return Estimate(step, work, own, served, moved, taken, cost(step, work, own, served, taken.seconds / HOUR, recipe))
+
+
+def _by_reference(step: PlannedStep, name: str, served: bool) -> bool:
+    """Whether a step wants to know only where an input is: a model that is served there, what a report's models come from."""
+    return (step.stage == "generation" and served and name == "model") or name.startswith("origin_")
 
 
 def _sources(step: PlannedStep) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from components.common.artifacts import read_manifest
+from components.common.artifacts import Reference, read_manifest
 from components.common.errors import BadInput, Transient
 from components.common.mlflow_client import connect
 from components.common.step import Step, find_step, run_step
@@ -42,6 +42,15 @@ def test_a_passed_model_gets_a_version_its_lineage_and_the_alias(tmp_path: Path,
     assert version.tags["expanse.model"] == reference.digest
     assert version.tags["expanse.input.models"] == f"{'d' * 64} {'e' * 64}"
     assert version.tags["arena/win_rate"] == "0.61 (0.58 to 0.64)"
+
+
+def test_a_version_says_from_which_commits_its_model_comes(tmp_path: Path, uri: str) -> None:
+    inputs = released(tmp_path / "a", "weights")
+    about = {"source": "hf://org/base", "commit": "c0ffee"}
+    Reference("weights", "key", "s3://bucket/key", "digest", 1, about).save(tmp_path / "base" / "reference.json")
+    registered({**inputs, "origins": [tmp_path / "base"]}, tmp_path / "output")
+    version = connect(uri).get_model_version_by_alias("expanse-mini", "champion")
+    assert version.tags["expanse.origins"] == "hf://org/base@c0ffee"
 
 
 def test_a_model_from_a_remote_store_is_registered_by_its_address_there(tmp_path: Path, uri: str) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.common.artifacts import Provenance, write_manifest
+from components.common.artifacts import Provenance, Reference, write_manifest
 from components.common.errors import BadInput
 from components.common.languages import LANGUAGES
 from components.reporting.task import Config, run
@@ -135,6 +135,17 @@ def test_the_steps_and_the_table(inputs: Inputs, tmp_path: Path) -> None:
     assert row == ("Round 3", True, True) and "30.0% (27.0 to 33.0%)" in lines[8]
     card = (tmp_path / "out" / "model_card.md").read_text()
     assert card.startswith("---\nlicense: cc-by-nc-4.0\nbase_model: tiny\nlanguage: [ar, cs,") and lines[8] in card
+
+
+def test_the_card_says_from_which_commits_the_models_come(inputs: Inputs, tmp_path: Path) -> None:
+    about = {"source": "hf://org/base@v1", "commit": "c0ffee"}
+    Reference("weights", "key", "s3://bucket/key", "digest", 1, about).save(tmp_path / "base" / "reference.json")
+    report({**inputs, "origins": [tmp_path / "base"]}, tmp_path / "out", base="hf://org/base@v1")
+    card = (tmp_path / "out" / "model_card.md").read_text()
+    assert "base_model: org/base\n" in card and "\n- `hf://org/base@c0ffee`\n\n## What was measured" in card
+    report(inputs, tmp_path / "other", base="file:///models/a@b")
+    card = (tmp_path / "other" / "model_card.md").read_text()
+    assert "base_model: file:///models/a@b\n" in card and "commits" not in card
 
 
 def test_one_evaluation_alone_is_enough(inputs: Inputs, tmp_path: Path) -> None:
