@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,12 +29,15 @@ COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, 2 for bad input or a refusal, 3 for what may pass by itself, 130 when interrupted."""
+    """Run one command; returns 0, 2 for bad input or a refusal, 3 for what may pass by itself, 130 when interrupted,
+    141 when nobody reads its output any more.
+    """
     options = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         check_packages()
         options.execute(options)
+        sys.stdout.flush()
     except ExpanseError as error:
         if options.debug:
             raise
@@ -42,6 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nexpanse: interrupted; finished work is kept, the same command goes on from here.", file=sys.stderr)
         return 130
+    except (
+        BrokenPipeError
+    ):  # whoever read our output, such as `head`, has what it wanted; nothing more can be said there
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0
 
 

@@ -18,7 +18,7 @@ _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def compile_recipe(recipe: Recipe, output: Path, cache: bool | None = None) -> dict[str, str]:
-    """Write the recipe's pipeline as YAML; raises Transient when the file cannot be written. Returns each step's chapter.
+    """Write the recipe's pipeline as YAML; raises an error when the file cannot be written. Returns each step's chapter.
 
     The first document is the graph, the second the settings that its steps have on Kubernetes: the same few over and over,
     written as JSON, which is YAML too and takes a tenth of the time. ``cache`` as in Dresser.

@@ -6,12 +6,25 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from components.common.endpoints import HUB
 from components.common.errors import BadInput
-from pipelines.recipe import Recipe
+from pipelines.recipe import NAME, SOURCE, Recipe
+from pipelines.resources import BYTES, CORES
+from pipelines.settings import STORE_ADDRESS
 
 RECIPES = Path(__file__).parent / "recipes"
 Document = dict[str, Any]
+#: What people write wrong most often, said without a regular expression.
+WORDS = {
+    NAME: "small letters, digits and hyphens between them, 40 at most",
+    SOURCE: "hf://org/name@revision, file:///folder or miniature",
+    HUB: "hf://org/name@revision",
+    STORE_ADDRESS: "s3://bucket/prefix or file:///folder",
+    BYTES: "a whole number with Ki, Mi, Gi or Ti, such as 64Gi",
+    CORES: "a number of cores such as 4, 0.5 or 500m",
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -43,7 +56,18 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise BadInput(f"{path}: {_explain(error)}") from error
+        problem = error.errors(include_url=False)[0]
+        raise BadInput(f"{_origin(problem, path, overrides)}: {_explain(problem, error.error_count() - 1)}") from error
+
+
+def _origin(problem: ErrorDetails, path: Path, overrides: Sequence[str]) -> str:
+    """The last ``--set`` that gave the field, or one around it; else the recipe's file."""
+    field = [str(part) for part in problem["loc"]]
+    for override in reversed(overrides):
+        keys = override.partition("=")[0].split(".")
+        if field[: len(keys)] == keys:
+            return f"--set {override}"
+    return str(path)
 
 
 def find_recipe(name: str) -> Path:
@@ -101,17 +125,17 @@ def _apply(document: Document, override: str) -> None:
     target[keys[-1]] = value
 
 
-def _explain(error: ValidationError) -> str:
-    """The first problem as a sentence: the field, what is wrong, what was given; and how many more there are."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
-    field = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
+def _explain(problem: ErrorDetails, others: int) -> str:
+    """A problem as a sentence: the field, what is wrong, what was given; and how many others there are."""
+    field = ".".join(str(part) for part in problem["loc"])
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
         message = "there is no such field; remove it or correct its spelling"
-    elif first["type"] == "missing":
+    elif problem["type"] == "missing":
         message = "this field is required; add it"
     elif field:
-        message = f"{message[0].lower()}{message[1:]} (given: {first['input']!r:.60})"
-    more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
+        pattern = str(problem.get("ctx", {}).get("pattern"))
+        message = f"write {WORDS[pattern]}" if pattern in WORDS else f"{message[0].lower()}{message[1:]}"
+        message += f" (given: {problem['input']!r:.60})"
+    more = f"; and {others} more" if others else ""
     return f"{field}: {message}{more}." if field else f"{message}{more}."

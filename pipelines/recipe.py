@@ -26,7 +26,8 @@ from pipelines.planning.assumptions import Planning
 from pipelines.resources import Resources, in_bytes
 from pipelines.settings import Platform
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+NAME = r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 MINIATURE = "miniature"
 SOURCE = r"^(hf://[\w.-]+/[\w.-]+(@[\w.-]+)?|file:///.+|miniature)$"
 

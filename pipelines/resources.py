@@ -5,8 +5,10 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 #: A Kubernetes quantity of bytes, and one of CPU cores.
-Bytes = Annotated[str, StringConstraints(pattern=r"^\d+(Ki|Mi|Gi|Ti)$")]
-Cores = Annotated[str, StringConstraints(pattern=r"^([1-9]\d*m|[1-9]\d*|\d+\.\d{1,3})$")]
+BYTES = r"^\d+(Ki|Mi|Gi|Ti)$"
+CORES = r"^([1-9]\d*m|[1-9]\d*|\d+\.\d{1,3})$"
+Bytes = Annotated[str, StringConstraints(pattern=BYTES)]
+Cores = Annotated[str, StringConstraints(pattern=CORES)]
 #: Names as the Kubernetes API takes them: of an object, the key of a label with its optional prefix, the value of one.
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)

@@ -15,6 +15,7 @@ Claim = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z
 Folder = Annotated[str, StringConstraints(pattern=r"^(/[\w.-]*[\w-][\w.-]*)+$")]
 Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?$")]
 
+STORE_ADDRESS = r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w./=-]+)?|file:///.+)$"
 #: Where steps find their scratch disk.
 SCRATCH_FOLDER = "/scratch"
 
@@ -107,9 +108,7 @@ class Platform(Section):
     their memory.
     """
 
-    store: str | None = Field(
-        default=None, pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w./=-]+)?|file:///.+)$"
-    )
+    store: str | None = Field(default=None, pattern=STORE_ADDRESS)
     service_account: ObjectName | None = None
     image_pull_secrets: tuple[ObjectName, ...] = ()
     secrets: dict[Variable, SecretKey] = {}

@@ -60,12 +60,19 @@ def _gate_in_words(gate: dict[str, Any]) -> str | None:
 
 
 def read(root: Path) -> Summary:
-    """The summary of the last finished run in a folder; raises BadInput when there is none."""
+    """The summary of the last finished run in a folder; raises BadInput when there is none, or it is damaged."""
     path = root / "summary.json"
     if not path.is_file():
         raise BadInput(f"{path} is not there: no run has finished in {root}; give the folder with --root.")
-    summary: Summary = json.loads(path.read_text(encoding="utf-8"))
-    return summary
+    try:
+        summary: Summary = json.loads(path.read_text(encoding="utf-8"))
+        if {"steps", "gate", "deployment", "report", "tracking_uri", "model"} <= summary.keys():
+            return summary
+    except (OSError, ValueError, AttributeError):
+        pass
+    raise BadInput(
+        f"{path} is not the summary of a run; run the recipe again: finished work is found, and it is written anew."
+    )
 
 
 def final_model(made: dict[str, Reference]) -> Reference | None:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.common.canonical import canonical_json, digest, file_digest, file_digests
-from components.common.errors import BadInput
+from components.common.errors import BadInput, storage_error
 
 MANIFEST = "manifest.json"
 LONGEST_NAME = 255  # bytes, in the usual file systems
@@ -50,9 +50,12 @@ class Reference:
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the reference file, with the folders above it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        """Write the reference file, with the folders above it; raises Transient or BadInput where that is impossible."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise storage_error(error, path.parent) from error
 
     @classmethod
     def load(cls, path: Path) -> "Reference":

@@ -33,11 +33,15 @@ class NoRoomError(Transient):
 
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: The path is of another kind than what should be written there: no disk, and no second attempt, changes that.
+WRONG_PATH = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP})
 STORAGE_ERRORS = FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 
 
-def storage_error(error: OSError, folder: Path, needed: int | None = None) -> Transient:
-    """Turn a failed write below ``folder`` into one sentence with the needed and the free bytes."""
+def storage_error(error: OSError, folder: Path, needed: int | None = None) -> ExpanseError:
+    """Turn a failed write below ``folder`` into one sentence: with the needed and the free bytes, or the path that is wrong."""
+    if error.errno in WRONG_PATH:
+        return BadInput(f"{error.filename or folder} cannot be written: {os.strerror(error.errno)}; give another path.")
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     wanted = "" if needed is None else f"{needed:,} bytes are needed, "

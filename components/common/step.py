@@ -120,7 +120,10 @@ def parse_configuration(step: Step, config_class: type[BaseModel]) -> BaseModel:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the configuration"
-        raise BadInput(f"{step.name}: {field}: {first['msg']}; correct it in the recipe.") from error
+        reason = "there is no such field" if first["type"] == "extra_forbidden" else first["msg"]
+        raise BadInput(
+            f"{step.name}: {field}: {reason}; correct it in the recipe, or in the file of --config."
+        ) from error
 
 
 def provenance_of(step: Step, config: BaseModel) -> Provenance:

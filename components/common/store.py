@@ -172,7 +172,10 @@ def folder_of(uri: str) -> Path:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold ``folder`` alone, waiting for others; the kernel lets go when the process dies."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, folder) from error
     descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -12,7 +12,13 @@ HELP = "write a recipe's graph as KFP pipeline YAML"
 def configure(command: argparse.ArgumentParser) -> None:
     """The options of the command."""
     add_recipe_options(command, "mini")
-    command.add_argument("--output", type=Path, default=Path("pipeline.yaml"))
+    command.add_argument(
+        "--output",
+        type=Path,
+        default=Path("pipeline.yaml"),
+        metavar="FILE",
+        help="where to write (default: %(default)s)",
+    )
 
 
 def execute(options: argparse.Namespace) -> None:

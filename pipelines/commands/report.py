@@ -8,7 +8,7 @@ HELP = "print a run's table and where its report lies"
 
 def configure(command: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    command.add_argument("--root", type=Path, default=Path("runs/mini"))
+    command.add_argument("--root", type=Path, default=Path("runs/mini"), help="the run's folder (default: %(default)s)")
 
 
 def execute(options: argparse.Namespace) -> None:

@@ -3,13 +3,14 @@
 import argparse
 
 from components.common.standalone import add_options, run_alone
+from components.common.step import stages
 
 HELP = "one stage alone"
 
 
 def configure(command: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    command.add_argument("stage")
+    command.add_argument("stage", help=f"{', '.join(stages())}; components/STAGE/README.md is its contract")
     add_options(command)
 
 

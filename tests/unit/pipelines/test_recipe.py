@@ -58,7 +58,12 @@ BROKEN = {
     "arbitrage={routing: fixed, experts: {de: nobody}}": r"arbitrage\.experts",
     "languages=[en, en2]": r"languages: 'en2' is not among the 23 languages",
     "online.rounds=9": r"prompts\.portions: 'round-4' is not among the portions",
-    "base.source=somewhere": r"base\.source",
+    "base.source=somewhere": r"--set base\.source=somewhere: base\.source: write hf://org/name@revision, file:///folder or",
+    "teachers=[{name: A, license: x}]": r"teachers\.0\.name: write small letters, digits and hyphens",
+    "platform.store=data": r"platform\.store: write s3://bucket/prefix or file:///folder \(given: 'data'\)",
+    "resources.data.memory=8G": r"write a whole number with Ki, Mi, Gi or Ti, such as 64Gi \(given: '8G'\)",
+    "resources.data.cpu=two": r"write a number of cores such as 4, 0\.5 or 500m \(given: 'two'\)",
+    "teachers=[{name: a, license: x, served: {source: x}}]": r"write hf://org/name@revision \(given: 'x'\)",
     "online.rounds=many": r"online\.rounds",
     "nonsense": "is not of the form field",
     "a..b=1": "is not of the form field",
@@ -89,6 +94,15 @@ def test_a_broken_file_is_refused_by_name(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(BadInput, match=message):
         load_recipe(str(path))
+
+
+def test_what_is_wrong_in_the_file_is_not_laid_to_an_override(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: mini\noffline: {dpo: {betta: 1}}\n")
+    with pytest.raises(BadInput, match=r"mine\.yaml: offline\.dpo\.betta"):
+        load_recipe(str(path), ["offline.dpo.beta=0.2"])
+    with pytest.raises(BadInput, match=r"--set offline\.dpo\.betta=2: offline\.dpo\.betta"):
+        load_recipe(str(path), ["offline.dpo.betta=2"])
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path):
