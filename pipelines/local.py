@@ -12,19 +12,21 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.common.errors import BadInput, ExpanseError, Transient, storage_error
+from components.common.errors import ExpanseError, Transient, error_of, storage_error
 from components.common.execution import WORKER
 from components.common.forking import closing_input, resident
 from components.common.run import RUN_FOLDER
 from components.common.step import STORE
 from components.common.tracking import Tracker
+from pipelines.ahead import LOGS
 from pipelines.recipe import Recipe
 from pipelines.tasks import ADDRESS as TASKS
 
 Event = dict[str, Any]
 POLL_SECONDS = 0.1
-#: Sums depend on the number of threads: a fixed one makes the result the same on two cores and on sixteen.
-THREADS = {"OMP_NUM_THREADS": "2"}
+#: Sums depend on the number of threads: one makes the result the same on any number of cores, which other steps fill.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+MOST_JOBS = 8
 
 
 class LocalRun:
@@ -33,8 +35,10 @@ class LocalRun:
     A run that was interrupted is taken up again under its id, and so is its MLflow run.
     """
 
-    def __init__(self, recipe: Recipe, root: Path, until: str) -> None:
+    def __init__(self, recipe: Recipe, root: Path, until: str, jobs: int | None = None) -> None:
         self.recipe, self.root, self.until = recipe, root.absolute(), until
+        self.jobs = sensible_jobs(recipe) if jobs is None else jobs
+        self.environment = {**os.environ, **(ONE_THREAD if recipe.miniature else {})}
         self.tracking_uri = f"sqlite:///{self.root / 'mlflow.db'}"
         self.tracker = Tracker(self.tracking_uri, recipe.experiment)
         self._held = ExitStack()
@@ -62,7 +66,7 @@ class LocalRun:
     def follow(self) -> Iterator[Event]:
         """Run the graph and yield every event of its steps as it happens; raises the error of a step that failed."""
         with (
-            resident("components.common.worker", {**THREADS, **os.environ}) as worker,
+            resident("components.common.worker", self.environment) as worker,
             resident("pipelines.tasks") as tasks,
             self._engine(worker, tasks) as engine,
         ):
@@ -81,7 +85,8 @@ class LocalRun:
             self.tracker.finish(parent, metrics, files=files)
         for folder in (self.folder, self.root):
             _write(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
-        shutil.rmtree(self.folder / "kfp", ignore_errors=True)
+        for scaffold in ("kfp", "ahead"):
+            shutil.rmtree(self.folder / scaffold, ignore_errors=True)
 
     def _parent(self) -> str | None:
         """The MLflow run of this pipeline run: its id is kept in the run's folder."""
@@ -104,8 +109,7 @@ class LocalRun:
     def _engine(self, worker: str, tasks: str) -> Iterator[subprocess.Popen[bytes]]:
         """The process that runs the graph; it ends itself and its children when our end of its standard input closes."""
         environment = {
-            **THREADS,
-            **os.environ,
+            **self.environment,
             STORE: (self.root / "store").as_uri(),
             RUN_FOLDER: str(self.folder),
             WORKER: worker,
@@ -113,7 +117,7 @@ class LocalRun:
             "MLFLOW_TRACKING_URI": self.tracking_uri,
             "TOKENIZERS_PARALLELISM": "false",
         }
-        command = [sys.executable, "-m", "pipelines.engine", str(self.folder), self.until]
+        command = [sys.executable, "-m", "pipelines.engine", str(self.folder), self.until, str(self.jobs)]
         with (self.folder / "log.txt").open("ab") as log:
             engine = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -124,14 +128,24 @@ class LocalRun:
     def _raise_failure(self, parent: str | None) -> None:
         if parent:
             self.tracker.finish(parent, {}, status="failed")
-        log = self.folder / "log.txt"
         failures = [event for event in _read(self.events) if event["event"] == "failed"]
         if not failures:
-            raise ExpanseError(f"The run stopped without a failed step; its log is {log}.")
+            raise ExpanseError(f"The run stopped without a failed step; its log is {self.folder / 'log.txt'}.")
         first = failures[0]
-        kind = {2: BadInput, 3: Transient}.get(first["exit_code"], ExpanseError)
-        where = "" if first["exit_code"] in (2, 3) else f" (the log is {log})"
-        raise kind(f"{first['name']}: {first['error']}{where}")
+        own = self.folder / LOGS / f"{first['name']}.txt"  # where the step ran ahead of its place
+        where = (
+            "" if first["exit_code"] in (2, 3) else f" (the log is {own if own.is_file() else self.folder / 'log.txt'})"
+        )
+        raise error_of(first["exit_code"], f"{first['name']}: {first['error']}{where}")
+
+
+def sensible_jobs(recipe: Recipe) -> int:
+    """How many steps to run at a time: one for each core that this process may use.
+
+    The miniature's graph has nothing left to do for more than ``MOST_JOBS``. Models of another recipe may fill the memory,
+    or the one GPU, each by itself: their steps take turns.
+    """
+    return min(len(os.sched_getaffinity(0)), MOST_JOBS) if recipe.miniature else 1
 
 
 @contextmanager

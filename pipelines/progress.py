@@ -1,6 +1,5 @@
 """What a person sees of a run: live on a terminal, plain lines elsewhere."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -57,20 +56,17 @@ def display(total: int, console: Console) -> Iterator[Show]:
 
         def show(event: Event) -> None:
             lines.show(event)
-            if event["event"] == "started":
-                progress.update(task, description=event["name"])
-            elif event["event"] == "finished":
-                progress.advance(task)
+            progress.update(task, description=", ".join(lines.started), completed=lines.done)
 
         yield show
 
 
 class Lines:
-    """One line per finished step: its place, name, seconds and headline figure."""
+    """One line per finished step: its place, name, seconds and headline figure. ``started`` are the steps at work."""
 
     def __init__(self, total: int, console: Console) -> None:
         self.total, self.console = total, console
-        self.done = 0
+        self.done, self.failed = 0, False
         self.started: dict[str, float] = {}
 
     def show(self, event: Event) -> None:
@@ -80,12 +76,12 @@ class Lines:
             self.started[name] = event["time"]
         elif event["event"] == "finished":
             self.done += 1
-            seconds = (
-                "finished before" if event["cached"] else f"{event['time'] - self.started.get(name, time.time()):.1f} s"
-            )
+            taken = event["time"] - self.started.pop(name, event["time"])
+            seconds = "finished before" if event["cached"] else f"{taken:.1f} s"
             place = f"{self.done:>{len(str(self.total))}}/{self.total}"
             self.console.print(f"{place}  {name:<24} {seconds:>15}   {headline(event['metrics'])}", highlight=False)
-        elif event["event"] == "failed":
+        elif event["event"] == "failed" and not self.failed:  # a full disk fails all that are at work
+            self.failed = True
             self.console.print(f"  failed: {name}", style="bold red")
 
 

@@ -2,6 +2,7 @@
 
 kfp.local starts ``<python> -m kfp.dsl.executor_main ...`` for each task, a third of a second before anything of ours
 runs. ``command()`` is what it starts instead: pipelines/launcher.py, which hands its arguments over to this process.
+A step that runs ahead of its place (pipelines/ahead.py) is a child of this process too, with the shell but without kfp.local.
 """
 
 import gc
@@ -10,6 +11,7 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 from components.common import forking
 
@@ -31,17 +33,15 @@ def preload() -> None:
         importlib.import_module(module)
     for stage in stages():
         load_stage(stage)
+        importlib.import_module(f"components.{stage}.component")
         code_digest(stage)
     gc.freeze()
 
 
 def run(message: forking.Message) -> forking.Message:
-    """Do what ``python -m kfp.dsl.executor_main`` does with these arguments; the exit code as plain data."""
-    from kfp.dsl import executor_main
-
-    sys.argv = [EXECUTOR, *message["arguments"]]
+    """Run KFP's executor with these arguments, or one shell; the exit code as plain data."""
     try:
-        executor_main.executor_main()
+        _run_shell(message) if "shell" in message else _execute(message["arguments"])
     except SystemExit as exit_:
         code = exit_.code
         return {"exit_code": code if isinstance(code, int) else 0 if code is None else 1}
@@ -49,6 +49,21 @@ def run(message: forking.Message) -> forking.Message:
         traceback.print_exc()
         return {"exit_code": 1}
     return {"exit_code": 0}
+
+
+def _execute(arguments: list[str]) -> None:
+    """Do what ``python -m kfp.dsl.executor_main`` does with these arguments."""
+    from kfp.dsl import executor_main
+
+    sys.argv = [EXECUTOR, *arguments]
+    executor_main.executor_main()
+
+
+def _run_shell(message: forking.Message) -> None:
+    """Call a shell as KFP's executor would; ``artifacts`` maps the names of its inputs and outputs to files."""
+    shell = getattr(importlib.import_module(f"components.{message['stage']}.component"), message["shell"])
+    artifacts = {name: SimpleNamespace(path=path, metadata={}) for name, path in message["artifacts"].items()}
+    shell.python_func(**message["parameters"], **artifacts)
 
 
 if __name__ == "__main__":

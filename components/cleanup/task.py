@@ -52,6 +52,11 @@ def outside(config: Config) -> dict[str, list[str]]:
     return {"attempt": [uuid.uuid4().hex]}
 
 
+def effects(config: Config) -> bool:
+    """What is removed is gone for the steps that still use it."""
+    return True
+
+
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int | str]:
     """Delete the objects that carry the run's label and write their names to removed.json; nothing without a cluster.
 

@@ -24,6 +24,12 @@ class Transient(ExpanseError):
     exit_code = 3
 
 
+def error_of(exit_code: int, words: str) -> ExpanseError:
+    """The error that another process ended with, of the class that its exit code stands for."""
+    kinds: dict[int, type[ExpanseError]] = {2: BadInput, 3: Transient}
+    return kinds.get(exit_code, ExpanseError)(words)
+
+
 class NoRoomError(Transient):
     """A disk or a quota is full; ``lacking`` more free bytes would have been enough, as far as is known."""
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from components.common.artifacts import Reference
 from components.common.cluster import RUN
-from components.common.errors import BadInput, ExpanseError
+from components.common.errors import BadInput, ExpanseError, error_of
+from components.common.forking import ask
 from components.common.pod_tracking import track
 from components.common.run import RUN_FOLDER
 from components.common.showing import describe, show_pages
@@ -22,6 +23,8 @@ from components.common.tracking import StageRecord, spool
 from components.common.trainjobs.spec import TRAINJOB, read_spec
 
 WORKER = "EXPANSE_WORKER"
+#: Where a local run that works ahead of its graph can be asked what has become of a step (pipelines/ahead.py).
+AHEAD = "EXPANSE_AHEAD"
 
 
 def execute(
@@ -53,7 +56,12 @@ def execute(
 
 
 def perform(step: Step, code: str) -> Outcome:
-    """Run a step with its events and its tracking record, in the warm worker if one is there."""
+    """Run a step with its events and its tracking record, in the warm worker if one is there.
+
+    A step that this run has worked at ahead of its place in the graph has told its events then, and is silent here.
+    """
+    if made := _made_ahead(step):
+        return made
     event("started", step.name)
     started = time.time()
     try:
@@ -78,8 +86,24 @@ def event(kind: str, name: str, **details: Any) -> None:
         line = json.dumps(
             {"event": kind, "name": name, "time": time.time(), **details}, ensure_ascii=False, default=str
         )
-        with (Path(folder) / "events.jsonl").open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with (Path(folder) / "events.jsonl").open("ab", buffering=0) as file:  # one write: steps end at the same time
+            file.write(line.encode() + b"\n")
+
+
+def _made_ahead(step: Step) -> Outcome | None:
+    """What this run has made of the step already, once it has ended; None where it is to be done now.
+
+    The artifact is looked up by the inputs that have come through the graph, so that nothing but their own work counts.
+    Raises the error of a step whose failure ends the run.
+    """
+    address, started = os.environ.get(AHEAD), time.time()
+    answer = ask(address, {"arrived": step.name}) if address else None
+    if answer is None:
+        return None
+    if "error" in answer:
+        raise error_of(answer["exit_code"], answer["error"])
+    found = find_step(step, default_store()) if answer["done"] else None
+    return Outcome(found, True, started, time.time()) if found else None
 
 
 def _check_code(stage: str, code: str) -> None:
@@ -99,9 +123,9 @@ def _run(step: Step) -> Outcome:
 
         return launch(step, read_spec(job))
     if address:
-        from components.common.worker import ask
+        from components.common import worker
 
-        return ask(address, step)
+        return worker.ask(address, step)
     return run_step(step, default_store())
 
 

@@ -3,7 +3,8 @@
 A request comes over a Unix socket with the asker's environment and its standard output and error, which become the
 child's own. Children are processes of their own: a crash or a leak in one cannot touch the next, they only start warm.
 The process ends when its standard input closes, so it cannot outlive the run that started it, and its children die
-with it. This file needs the standard library only: a starter that imports nothing else reaches it in milliseconds.
+with it; a child also dies when its asker does, or hangs up. This file needs the standard library only: a starter that
+imports nothing else reaches it in milliseconds.
 """
 
 import json
@@ -13,7 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,16 +27,38 @@ PR_SET_PDEATHSIG = 1
 
 def ask(address: str, message: Message) -> Message | None:
     """The answer of a child of the process behind the Unix socket ``address``; None when one of the two was killed."""
-    request = json.dumps({**message, "environment": dict(os.environ)}).encode()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        try:
-            connection.connect(address)
-            socket.send_fds(connection, [len(request).to_bytes(8, "big")], [1, 2])
-            connection.sendall(request)
-            reply = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        except (ConnectionError, FileNotFoundError):
-            return None
-    return json.loads(reply) if reply else None
+    try:
+        with begin(address, message) as connection:
+            return reply(connection)
+    except (ConnectionError, FileNotFoundError):
+        return None
+
+
+def begin(address: str, message: Message, output: int = 1, errors: int = 2) -> socket.socket:
+    """Ask without waiting; ``reply`` gives the answer, and closing the connection ends the child that works at it.
+
+    The child writes to the descriptors ``output`` and ``errors``. Its environment is this process's, unless the message
+    has one.
+    """
+    request = json.dumps({"environment": dict(os.environ), **message}).encode()
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(address)
+        socket.send_fds(connection, [len(request).to_bytes(8, "big")], [output, errors])
+        connection.sendall(request)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def reply(connection: socket.socket) -> Message | None:
+    """The answer to what ``begin`` asked, when it is there; None when the other side is gone without one."""
+    try:
+        answer = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    except ConnectionError:
+        return None
+    return json.loads(answer) if answer else None
 
 
 @contextmanager
@@ -107,13 +130,18 @@ def _fork(listener: socket.socket, connection: socket.socket, handle: Handle) ->
 
 def _answer(connection: socket.socket, handle: Handle) -> None:
     import ctypes
+    import threading
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    message = _receive(connection)
+    message, descriptors = receive(connection)
+    for target, descriptor in zip((1, 2), descriptors, strict=False):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
     if message is None:
         return
+    threading.Thread(target=_end_with_asker, args=[connection], daemon=True).start()
     os.environ.clear()
     os.environ.update(message["environment"])
     answer = handle(message)
@@ -122,17 +150,21 @@ def _answer(connection: socket.socket, handle: Handle) -> None:
     connection.sendall(json.dumps(answer).encode())
 
 
-def _receive(connection: socket.socket) -> Message | None:
-    """The request, with this process's output redirected to the asker's; None when the asker is gone."""
+def _end_with_asker(connection: socket.socket) -> None:
+    """Nobody is left to hear the answer: what has not been committed by now would be done in vain."""
+    with suppress(OSError):
+        connection.recv(1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
+    """A request, or None when the asker is gone; and the descriptors of its output and errors, which are ours to close."""
     header, descriptors, _, _ = socket.recv_fds(connection, 8, 2)
-    for target, descriptor in zip((1, 2), descriptors, strict=False):
-        os.dup2(descriptor, target)
-        os.close(descriptor)
     length = int.from_bytes(header, "big")
     request = b""
     while len(request) < length:
         part = connection.recv(min(1 << 16, length - len(request)))
         if not part:
-            return None
+            return None, descriptors
         request += part
-    return json.loads(request) if request else None
+    return (json.loads(request) if request else None), descriptors

@@ -113,6 +113,16 @@ def _sought(step: Step, config: BaseModel, store: Store) -> tuple[Provenance, Re
     return provenance, found
 
 
+def has_effects(stage: str, config: BaseModel) -> bool:
+    """Whether the step changes something outside the store, so that it must not run before its place in the graph.
+
+    A stage of which this can be true has a function ``effects`` that says so of a configuration.
+    """
+    load_stage(stage)
+    effects = getattr(importlib.import_module(f"components.{stage}.task"), "effects", None)
+    return bool(effects and effects(config))
+
+
 def parse_configuration(step: Step, config_class: type[BaseModel]) -> BaseModel:
     """The step's configuration as its stage's class; raises BadInput naming the first wrong field."""
     try:

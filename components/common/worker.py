@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from components.common import forking
 from components.common.artifacts import Reference
-from components.common.errors import BadInput, ExpanseError, Transient
+from components.common.errors import ExpanseError, Transient, error_of
 from components.common.step import Outcome, Step, default_store, run_step
 
 PRELOAD = (
@@ -34,8 +34,7 @@ def ask(address: str, step: Step) -> Outcome:
             f"The process of {step.name} was killed (out of memory?); run the same command again to resume."
         )
     if "error" in answer:
-        kinds: dict[int, type[ExpanseError]] = {2: BadInput, 3: Transient}
-        raise kinds.get(answer["exit_code"], ExpanseError)(answer["error"])
+        raise error_of(answer["exit_code"], answer["error"])
     return Outcome(Reference(**answer["reference"]), answer["cached"], answer["started"], answer["ended"])
 
 

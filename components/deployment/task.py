@@ -52,6 +52,11 @@ def outside(config: Config) -> dict[str, list[str]]:
     return {"attempt": [uuid.uuid4().hex]} if config.mode == "kserve" else {}
 
 
+def effects(config: Config) -> bool:
+    """What is deployed answers others."""
+    return True
+
+
 def by_reference(config: Config) -> frozenset[str]:
     """A model that the cluster's pods load is not fetched to this machine."""
     return frozenset({"model"}) if config.mode == "kserve" else frozenset()

@@ -46,6 +46,11 @@ def by_reference(config: Config) -> frozenset[str]:
     return frozenset({ORIGINS})
 
 
+def effects(config: Config) -> bool:
+    """Registering moves an alias that others load; the two decisions are read by this run alone."""
+    return config.action == "register"
+
+
 def run(config: Config, inputs: Inputs, output: Path) -> Result:
     """Do ``config.action``; the outputs are described in the README beside this file."""
     actions: dict[str, Callable[[Config, Inputs, Path], Result]] = {

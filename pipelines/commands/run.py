@@ -4,6 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
+from components.common.errors import BadInput
 from pipelines.commands import CHAPTERS, add_recipe_options
 
 HELP = "the whole recipe on this machine; resumes by itself"
@@ -14,6 +15,9 @@ def configure(command: argparse.ArgumentParser) -> None:
     add_recipe_options(command, "mini")
     command.add_argument("--root", type=Path, help="the run's folder (default: runs/RECIPE)")
     command.add_argument("--until", choices=CHAPTERS, default=CHAPTERS[-1], help="stop after this chapter")
+    command.add_argument(
+        "--jobs", type=int, metavar="N", help="run N steps at a time (default: one a core in the miniature, else 1)"
+    )
     command.add_argument("--fresh", action="store_true", help="discard finished work first")
 
 
@@ -27,10 +31,12 @@ def execute(options: argparse.Namespace) -> None:
     from pipelines.progress import show_all
     from pipelines.summary import show, summarise
 
+    if options.jobs is not None and options.jobs < 1:
+        raise BadInput(f"--jobs {options.jobs}: at least one step must run at a time; give 1 or more.")
     recipe = load_recipe(options.recipe, options.set)
     started, console = time.monotonic(), Console()
     root = options.root or Path("runs") / recipe.name
-    with LocalRun(recipe, root, options.until) as local:
+    with LocalRun(recipe, root, options.until, options.jobs) as local:
         if options.fresh:
             local.discard_finished_work()
         console.print(f"Recipe {recipe.name} ({recipe.digest[:12]}) in {local.root}", highlight=False, soft_wrap=True)

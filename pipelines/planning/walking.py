@@ -23,6 +23,8 @@ class PlannedStep:
     """One task of the graph. ``inputs`` names the step that makes each input; ``after`` are all steps that must have ended.
 
     ``after`` is what Kubeflow Pipelines waits for: a chapter starts when the chapters that it reads from have ended.
+    ``shell`` is the name of the KFP component, ``parameters`` what it is given beside its inputs; an ``exits`` step runs
+    whatever has happened to the others.
     """
 
     name: str
@@ -32,26 +34,29 @@ class PlannedStep:
     machine: Machine
     inputs: Mapping[str, str]
     after: frozenset[str]
+    shell: str
+    parameters: Mapping[str, str]
+    exits: bool
 
 
 def walk(recipe: Recipe, until: str = "release") -> list[PlannedStep]:
     """Every step of the recipe up to the chapter ``until``, in the order of the method."""
-    machines: dict[str, Machine] = {}
+    given: dict[str, tuple[Machine, str]] = {}
 
     def note(task: dsl.PipelineTask, machine: Machine, shell: str) -> None:
-        machines[str(task.inputs["name"])] = machine
+        given[str(task.inputs["name"])] = machine, shell
 
     spec: Node = json_format.MessageToDict(build(recipe, note, until).pipeline_spec)
-    walker = _Walker(spec["components"], machines)
+    walker = _Walker(spec["components"], given)
     walker.dag(spec["root"]["dag"], {}, frozenset(), "")
-    return [walker.steps[name] for name in machines]
+    return [walker.steps[name] for name in given]
 
 
 class _Walker:
     """Follows artifacts through nested graphs of the intermediate representation, down to the steps that make them."""
 
-    def __init__(self, components: Mapping[str, Node], machines: Mapping[str, Machine]) -> None:
-        self.components, self.machines = components, machines
+    def __init__(self, components: Mapping[str, Node], given: Mapping[str, tuple[Machine, str]]) -> None:
+        self.components, self.given = components, given
         self.stages = {code_digest(stage): stage for stage in stages()}
         self.steps: dict[str, PlannedStep] = {}
 
@@ -84,7 +89,9 @@ class _Walker:
         }
         name, stage = constants["name"], self.stages[constants["code"]]
         config = load_stage(stage)[0].model_validate_json(constants["configuration"])
-        self.steps[name] = PlannedStep(name, chapter, stage, config, self.machines[name], inputs, after)
+        machine, shell = self.given[name]
+        exits = task.get("triggerPolicy", {}).get("strategy") == "ALL_UPSTREAM_TASKS_COMPLETED"
+        self.steps[name] = PlannedStep(name, chapter, stage, config, machine, inputs, after, shell, constants, exits)
         outputs = component.get("outputDefinitions", {}).get("artifacts", {})
         return dict.fromkeys(outputs, name), frozenset({name})
 
