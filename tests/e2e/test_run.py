@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,15 @@ from pipelines.planning.planner import plan
 ROOT = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("quick.yaml")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+MARK = "EXPANSE_TEST_ROOT"  # every process of a run inherits it
 
 
 def command(root: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "pipelines.cli", "run", "--recipe", str(RECIPE), "--root", str(root), *more]
+
+
+def start(root: Path, *more: str, **options) -> subprocess.Popen:
+    return subprocess.Popen(command(root, *more), cwd=ROOT, env=ENVIRONMENT | {MARK: str(root)}, **options)
 
 
 def run(root: Path, *more: str) -> subprocess.CompletedProcess:
@@ -38,16 +44,40 @@ def log(root: Path) -> str:
     return logs[-1].read_text(errors="replace")[-5000:] if logs else ""
 
 
+def events(root: Path, kind: str) -> list[dict]:
+    """The events of one kind of the newest run that has not been torn off in mid-line."""
+    folders = sorted((root / "runs").glob("2*"))
+    text = (folders[-1] / "events.jsonl").read_text() if folders else ""
+    found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [event for event in found if event["event"] == kind]
+
+
 def finished(root: Path) -> dict[str, Reference]:
-    folder = sorted((root / "runs").glob("2*"))[-1]
-    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
-    return {event["name"]: Reference(**event["reference"]) for event in events if event["event"] == "finished"}
+    return {event["name"]: Reference(**event["reference"]) for event in events(root, "finished")}
+
+
+def processes(root: Path) -> list[str]:
+    """What still runs of a run that ``start`` began."""
+    mark, found = f"{MARK}={root}\0".encode(), []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            if mark in (folder / "environ").read_bytes() + b"\0":
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
+def wait_for(true, seconds: float = 300):
+    deadline = time.monotonic() + seconds
+    while not (value := true()):
+        assert time.monotonic() < deadline, "it has not come in time"
+        time.sleep(0.1)
+    return value
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     root = tmp_path_factory.mktemp("a run with spaces and ünïcode")
-    return root, run(root)
+    return root, run(root, "--jobs", "3")
 
 
 def test_the_run_ends_with_a_table_and_where_everything_lies(whole):
@@ -104,6 +134,66 @@ def test_tracking_has_a_parent_a_run_for_each_step_and_the_lineage(whole):
     assert parents[0].data.tags["expanse.configuration"]
 
 
+def test_each_step_is_told_once_when_it_really_runs(whole):
+    root, done = whole
+    started = {event["name"]: event["time"] for event in events(root, "started")}
+    ended = {event["name"]: event["time"] for event in events(root, "finished")}
+    assert len(events(root, "started")) == len(events(root, "finished")) == len(started)
+    assert set(started) == set(ended) and not any(event["cached"] for event in events(root, "finished"))
+    at_once = [sum(started[each] <= at < ended[each] for each in started) for at in started.values()]
+    assert 1 < max(at_once) <= 3
+    lines = re.findall(r"^ *\d+/\d+ +(\S+) +[\d.]+ s ", done.stdout, re.MULTILINE)
+    assert sorted(lines) == sorted(started)
+
+
+def test_tracking_has_the_times_at_which_steps_ran(whole):
+    root, _ = whole
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("expanse")
+    runs = client.search_runs([experiment.experiment_id], "tags.`expanse.step` != ''", max_results=200)
+    times = {each.info.run_name: (each.info.start_time / 1000, each.info.end_time / 1000) for each in runs}
+    assert {each.data.tags["expanse.cached"] for each in runs} == {"false"}
+    for event in events(root, "started"):
+        assert times[event["name"]][0] == pytest.approx(event["time"], abs=2)
+    for event in events(root, "finished"):
+        assert times[event["name"]][1] == pytest.approx(event["time"], abs=2)
+
+
+def test_one_job_makes_the_same_bytes_as_three(whole, tmp_path):
+    root, _ = whole
+    run(tmp_path, "--jobs", "1")
+    expected = {name: reference.digest for name, reference in finished(root).items()}
+    actual = {name: reference.digest for name, reference in finished(tmp_path).items()}
+    assert set(actual) == set(expected)
+    assert not [name for name in expected if expected[name] != actual[name] and name not in {"register", "deploy"}]
+
+
+def test_a_step_that_fails_ahead_of_its_turn_ends_the_run_with_its_sentence(tmp_path):
+    ghost = "baselines=[{name: ghost, source: 'file:///nowhere/ghost', license: MIT}]"
+    process = start(tmp_path, "--jobs", "3", "--set", ghost, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 2, f"{out}\n{err}"
+    assert len(err.strip().splitlines()) == 1 and err.startswith("expanse: fetch-ghost: ") and "/nowhere/ghost" in err
+    assert out.count("failed") == 1
+    assert [event["name"] for event in events(tmp_path, "failed")] == ["fetch-ghost"]
+    assert "teacher-west" not in finished(tmp_path), "the run went on for long"
+    assert not processes(tmp_path)
+
+
+def test_an_interrupt_ends_every_process_and_the_same_command_goes_on(tmp_path):
+    process = start(tmp_path, "--until", "sources", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                    start_new_session=True)  # fmt: skip
+    wait_for(lambda: finished(tmp_path) and len(events(tmp_path, "started")) > 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    assert not processes(tmp_path)
+    assert all((each / "manifest.json").is_file() for each in (tmp_path / "store").glob("[!.]*/*"))
+    assert "finished before" in run(tmp_path, "--until", "sources").stdout
+
+
 def test_the_plan_predicts_what_the_run_did(whole):
     root, _ = whole
     real = finished(root)
@@ -135,12 +225,11 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(whole, 
     root, _ = whole
     chance = random.Random(5)
     for _ in range(4):
-        process = subprocess.Popen(
-            command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = start(tmp_path, "--jobs", "3", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(chance.uniform(8, 25))
         process.send_signal(signal.SIGKILL)
         process.wait()
+        wait_for(lambda: not processes(tmp_path), 30)
     done = run(tmp_path)
     expected = {name: reference.digest for name, reference in finished(root).items()}
     actual = {name: reference.digest for name, reference in finished(tmp_path).items()}
@@ -177,6 +266,7 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(t
         (["step", "nothing", "--output", "x.json"], "There is no stage 'nothing'"),
         (["serve", "/nowhere"], "/nowhere"),
         (["report", "--root", "/nowhere"], "no run has finished"),
+        (["run", "--jobs", "0"], "--jobs 0"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_2(arguments, words):
