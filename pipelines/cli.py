@@ -23,6 +23,8 @@ COMMANDS = (
     "serve",
     "report",
     "promote",
+    "rollback",
+    "deploy",
     "history",
     "doctor",
 )

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,28 +11,42 @@ from components.common.endpoints import Served
 from components.common.errors import BadInput, ExpanseError
 from components.common.inference.bring_up import Address
 from components.common.inference.health import address
-from components.common.inference.objects import PART_OF, SPECIFICATION, Object, inference_service, storage_uri
+from components.common.inference.objects import SPECIFICATION, Object, inference_service, storage_uri
 from components.common.inference.probing import base_url
 from components.common.inference.services import Services
 from components.common.inference.waiting import PATIENCE, Patience, awaited, until_settled
 from components.common.inputs import REFERENCE
+from components.common.releases.history import who
 from components.common.run import run_id
-
-#: On a service that has not answered its probes yet; and what it was before, as JSON, where it was something.
-UNPROVEN, PREVIOUS, RUN = "expanse.dev/unproven", "expanse.dev/previous", "expanse.dev/run"
-#: The model before serves until the new one is ready.
-STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+from components.deployment.record import (
+    BY,
+    PREVIOUS,
+    RUN,
+    STRATEGY,
+    UNPROVEN,
+    annotated,
+    annotations_of,
+    is_ours,
+    proven,
+    specification,
+    with_model,
+)
 
 
 class KServeBackend:
-    """An InferenceService of the namespace, as ``served`` says; ``patience`` and ``address`` are for tests."""
+    """An InferenceService of the namespace, as ``served`` says; ``patience`` and ``address`` are for tests.
+
+    ``address`` None asks the service nothing: KServe's word that it is ready counts. ``version`` is "MODEL/N" where the
+    registry knows the model, ``notes`` are annotations of a service that answered.
+    """
 
     def __init__(
-        self, served: Served, services: Services | None = None, address: Address = address,
-        patience: Patience = PATIENCE,
+        self, served: Served, services: Services | None = None, address: Address | None = address,
+        patience: Patience = PATIENCE, version: str = "", notes: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self._served, self._patience, self._address = served, patience, address
         self._services = services or Services()
+        self._version, self._notes = version, dict(notes or {})
 
     @contextmanager
     def deployed(self, model: Path, name: str) -> Iterator[str]:
@@ -44,33 +58,25 @@ class KServeBackend:
         uri = storage_uri(self._served, Reference.load(model / REFERENCE))
         body = inference_service(name, uri, self._served, {})
         body["spec"]["predictor"]["deploymentStrategy"] = STRATEGY
+        with self._standing(body) as url:
+            yield url
+
+    @contextmanager
+    def replaced(self, service: Object, uri: str) -> Iterator[str]:
+        """Have ``service`` serve the model at ``uri`` as it did before, else with its present settings; see ``deployed``."""
+        with self._standing(with_model(service, uri)) as url:
+            yield url
+
+    @contextmanager
+    def _standing(self, body: Object) -> Iterator[str]:
+        name, applied = body["metadata"]["name"], _Applied(self._services, body, self._patience)
         try:
-            service = awaited(
-                self._services, name, lambda deadline: self._applied(body, deadline), self._served.ready_minutes,
-                self._patience,
-            )  # fmt: skip
-            yield base_url(self._address(service), name, self._patience.poll, 60 * self._served.ready_minutes)
+            service = awaited(self._services, name, applied, self._served.ready_minutes, self._patience)
+            seconds = 60 * self._served.ready_minutes
+            yield base_url(self._address(service), name, self._patience.poll, seconds) if self._address else ""
+            self._mark(body)
         except ExpanseError as error:
             raise type(error)(f"{error} {self._roll_back(body)}") from error
-        self._mark(name, {UNPROVEN: None, PREVIOUS: None})
-
-    def _applied(self, body: Object, deadline: float) -> Object:
-        """The service with the wanted specification; what it was before is noted on it, should this process be killed."""
-        name = body["metadata"]["name"]
-        while True:
-            service = until_settled(self._services, name, deadline, self._patience.poll)
-            if service is None:
-                service = self._services.create(_annotated(body, {UNPROVEN: "true", RUN: run_id()}))
-            elif not _is_ours(service):
-                raise BadInput(
-                    f"{self._services.called(name)} is there and was not deployed by this platform; remove it, or deploy "
-                    "under another name."
-                )
-            elif _specification(service) != _specification(body):
-                service = self._services.replace(_updated(service, body))
-            if service is not None:
-                return service
-            time.sleep(min(1.0, self._patience.poll))
 
     def _roll_back(self, body: Object) -> str:
         """Undo what this deployment has changed; returns the sentence that says what there is now."""
@@ -78,8 +84,8 @@ class KServeBackend:
         called = self._services.called(name)
         try:
             while service := self._services.read(name):
-                annotations = service["metadata"].get("annotations", {})
-                if not _is_ours(service) or UNPROVEN not in annotations:
+                annotations = annotations_of(service)
+                if not is_ours(service) or UNPROVEN not in annotations or specification(service) != specification(body):
                     return f"{called} is as it was."
                 if PREVIOUS not in annotations:
                     if self._services.delete(service):
@@ -91,40 +97,62 @@ class KServeBackend:
             return f"{called} could not be rolled back ({error})"
         return f"{called} is gone."
 
-    def _mark(self, name: str, changes: dict[str, str | None]) -> None:
+    def _mark(self, body: Object) -> None:
+        name = body["metadata"]["name"]
         while service := self._services.read(name):
-            if self._services.replace(_annotated(service, changes)):
+            _check_ours(self._services.called(name), service, body)
+            if self._services.replace(annotated(proven(service, self._version), {**self._notes})):
                 return
 
 
-def _annotated(service: Object, changes: dict[str, str | None]) -> Object:
-    metadata = service["metadata"]
-    merged = {**metadata.get("annotations", {}), **changes}
-    annotations = {key: value for key, value in merged.items() if value is not None}
-    return {**service, "metadata": {**metadata, "annotations": annotations}}
+class _Applied:
+    """Gives the service with the wanted specification; what it was before is noted on it, should this process be killed."""
+
+    def __init__(self, services: Services, body: Object, patience: Patience) -> None:
+        self._services, self._body, self._patience = services, body, patience
+        self._done = False
+
+    def __call__(self, deadline: float) -> Object:
+        name = self._body["metadata"]["name"]
+        called = self._services.called(name)
+        while True:
+            service = until_settled(self._services, name, deadline, self._patience.poll)
+            if service is None:
+                service = self._services.create(annotated(self._body, _changes()))
+            elif not is_ours(service):
+                raise BadInput(
+                    f"{called} is there and was not deployed by this platform; remove it, or deploy under another name."
+                )
+            elif self._done:
+                _check_ours(called, service, self._body)
+            elif specification(service) != specification(self._body):
+                service = self._services.replace(_updated(service, self._body))
+            if service is not None:
+                self._done = True
+                return service
+            time.sleep(min(1.0, self._patience.poll))
 
 
-def _is_ours(service: Object) -> bool:
-    labels = service["metadata"].get("labels", {})
-    return all(labels.get(key) == value for key, value in PART_OF.items())
+def _check_ours(called: str, service: Object, body: Object) -> None:
+    """Two that deploy at once would undo each other's work for an hour: the later one goes on, the earlier one ends."""
+    if specification(service) != specification(body):
+        by = annotations_of(service).get(BY) or "somebody"
+        raise BadInput(f"{called} was changed by {by} meanwhile; that change counts.")
 
 
-def _specification(service: Object) -> str | None:
-    found: str | None = service["metadata"].get("annotations", {}).get(SPECIFICATION)
-    return found
+def _changes() -> dict[str, str | None]:
+    return {UNPROVEN: "true", RUN: run_id(), BY: who()}
 
 
 def _updated(service: Object, body: Object) -> Object:
     """The service with the specification of ``body``; the last proven specification is what it can go back to."""
-    annotations = service["metadata"].get("annotations", {})
-    before = json.dumps({"spec": service["spec"], "specification": _specification(service)})
-    proven = UNPROVEN not in annotations
-    previous = {PREVIOUS: before} if proven else {}
-    changes = {**body["metadata"]["annotations"], **previous, UNPROVEN: "true", RUN: run_id()}
-    return {**_annotated(service, changes), "spec": body["spec"]}
+    before = json.dumps({"spec": service["spec"], "specification": specification(service)})
+    previous: dict[str, str | None] = {} if UNPROVEN in annotations_of(service) else {PREVIOUS: before}
+    changes = {**annotations_of(body), **previous, **_changes()}
+    return {**annotated(service, changes), "spec": body["spec"]}
 
 
 def _restored(service: Object) -> Object:
-    before = json.loads(service["metadata"]["annotations"][PREVIOUS])
+    before = json.loads(annotations_of(service)[PREVIOUS])
     changes = {SPECIFICATION: before["specification"], PREVIOUS: None, UNPROVEN: None}
-    return {**_annotated(service, changes), "spec": before["spec"]}
+    return {**annotated(service, changes), "spec": before["spec"]}

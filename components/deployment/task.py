@@ -1,6 +1,7 @@
 """Deploy the registered model, probe it in every language, and keep the transcript."""
 
 import json
+import os
 import re
 import uuid
 from pathlib import Path
@@ -8,13 +9,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from components.common import cluster
 from components.common.artifacts import MANIFEST, Reference, read_manifest
 from components.common.endpoints import Served
-from components.common.errors import BadInput
+from components.common.errors import BadInput, ExpanseError
 from components.common.inputs import REFERENCE, Inputs, one, optional
+from components.common.mlflow_client import connect
+from components.common.releases.versions import explained, note_deployed, read
 from components.deployment.backend import Backend, LocalBackend
 from components.deployment.probes import Probe, probe
+from components.deployment.record import PROBES
 
+Registration = dict[str, Any]
 RESULT = "deployment.json"
 SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -67,13 +73,16 @@ def run(config: Config, inputs: Inputs, output: Path, backend: Backend | None = 
 
     Raises BadInput when the predictor refuses the model or answers wrongly, Transient when it does not come up in time.
     """
-    refusal = _refusal(optional(inputs, "registration"))
+    registration = _registration(optional(inputs, "registration"))
+    refusal = _refusal(registration) or (_superseded(registration) if config.mode == "kserve" else None)
     if refusal is not None:
         _write(output, {"deployed": False, "reason": refusal})
         return {"deployed": 0, "reason": refusal}
     model = one(inputs, "model")
-    with (backend or _backend(config)).deployed(model, config.name) as url:
+    with (backend or _backend(config, registration)).deployed(model, config.name) as url:
         transcript = probe(url, config.name, config.probes, config.max_tokens, config.answer_seconds)
+    if config.mode == "kserve":
+        _note(registration, config.name)
     served = {"name": config.name, "digest": _digest(model)}
     where = {} if config.mode == "local" else {"url": url}
     _write(output, {"deployed": True, "mode": config.mode, "model": served, "transcript": transcript, **where})
@@ -81,12 +90,19 @@ def run(config: Config, inputs: Inputs, output: Path, backend: Backend | None = 
     return {"deployed": 1, "exchanges": len(transcript), "empty_answers": empty}
 
 
-def _backend(config: Config) -> Backend:
+def notes(config: Config) -> dict[str, str]:
+    """How the service is probed, as an annotation of it: a rollback asks the same without knowing the recipe."""
+    asked = config.model_dump(mode="json", include={"probes", "max_tokens", "answer_seconds"})
+    return {PROBES: json.dumps(asked, ensure_ascii=False)}
+
+
+def _backend(config: Config, registration: Registration) -> Backend:
     if config.served is None:
         return LocalBackend(config.ready_seconds)
     from components.deployment.kserve import KServeBackend
 
-    return KServeBackend(config.served)
+    version = f"{registration['name']}/{registration['version']}" if registration.get("version") else ""
+    return KServeBackend(config.served, version=version, notes=notes(config))
 
 
 def _digest(model: Path) -> str | None:
@@ -96,21 +112,53 @@ def _digest(model: Path) -> str | None:
     return read_manifest(model).digest if (model / MANIFEST).exists() else None
 
 
-def _refusal(registration: Path | None) -> str | None:
-    """Why the registry did not take the model, or None when it did or was not asked."""
-    if registration is None:
-        return None
-    path = registration / "registration.json"
+def _registration(folder: Path | None) -> Registration:
+    """What the registry said of the model; empty where it was not asked."""
+    if folder is None:
+        return {}
+    path = folder / "registration.json"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        registered, reason = document["registered"], document.get("reason") or "the registry gave no reason"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        document: Registration = json.loads(path.read_text(encoding="utf-8"))
+        registered = document["registered"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise BadInput(
             f"{path} does not say whether the model is registered ({error}); run the promotion again."
         ) from error
     if not isinstance(registered, bool):
         raise BadInput(f"{path}: registered must be true or false, it is {registered!r}; run the promotion again.")
-    return None if registered else f"The model is not registered: {reason}"
+    return document
+
+
+def _refusal(registration: Registration) -> str | None:
+    """Why the registry did not take the model, or None when it did or was not asked."""
+    if registration.get("registered", True):
+        return None
+    return f"The model is not registered: {registration.get('reason') or 'the registry gave no reason'}"
+
+
+def _superseded(registration: Registration) -> str | None:
+    """Why a registered model is not to be deployed any more: somebody has rolled back from it, or promoted another."""
+    uri, version = os.environ.get("MLFLOW_TRACKING_URI"), registration.get("version")
+    if not uri or not version:
+        return None
+    name, alias = registration["name"], registration["alias"]
+    with explained(uri, f"The versions of {name} cannot be read"):
+        current = read(connect(uri), name, alias).current
+    if current in ("", version):
+        return None
+    return f"{alias} of {name} is on version {current} and no longer on version {version}; that one is not deployed."
+
+
+def _note(registration: Registration, service: str) -> None:
+    """A line in the history; a deployment that has succeeded does not fail for it."""
+    uri, version = os.environ.get("MLFLOW_TRACKING_URI"), registration.get("version")
+    if not uri or not version:
+        return
+    try:
+        where = f"{cluster.namespace()}/{service}"
+        note_deployed(uri, registration["name"], where, version, "by its run")
+    except ExpanseError as error:
+        print(f"deployed, but not noted in the history: {error}", flush=True)
 
 
 def _write(output: Path, document: dict[str, Any]) -> None:

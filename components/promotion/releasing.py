@@ -36,12 +36,6 @@ class Registry:
             client = connect(self.tracking_uri)
             yield client, read(client, self.model, self.alias)
 
-    def note(self, event: history.Event) -> None:
-        """Add to the history what is no move of the alias."""
-        with self._explained():
-            client = connect(self.tracking_uri)
-            history.append(client, self.model, read(client, self.model, self.alias).history, event)
-
     def _explained(self) -> AbstractContextManager[None]:
         return explained(self.tracking_uri, f"The versions of {self.model} cannot be read or changed")
 

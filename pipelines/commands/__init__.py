@@ -48,3 +48,11 @@ def add_change_options(command: argparse.ArgumentParser) -> None:
     """``--reason`` and ``--dry-run``."""
     command.add_argument("--reason", default="", metavar="TEXT", help="why; it is kept in the history")
     command.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+
+
+def add_reach_of_services(command: argparse.ArgumentParser) -> None:
+    """``--address`` and ``--no-probes``."""
+    command.add_argument(
+        "--address", metavar="URL", help="where the service answers from here (default: its ingress; in a pod its own)"
+    )
+    command.add_argument("--no-probes", action="store_true", help="take KServe's word that the service is ready")

@@ -18,7 +18,7 @@ def configure(command: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> None:
     """Print a line for every event, the oldest first, and what the alias is on."""
     from components.common.releases.history import line
-    from pipelines.releasing import registry_of
+    from pipelines.releasing.reaching import registry_of
 
     released = registry_of(options).read()
     for event in released.history:

@@ -18,7 +18,7 @@ def configure(command: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> None:
     """Move the alias and say from where to where; no service is changed."""
     from components.promotion.releasing import promote_version
-    from pipelines.releasing import registry_of
+    from pipelines.releasing.reaching import registry_of
 
     version = None if options.version is None else str(options.version)
     print(promote_version(registry_of(options), version, options.reason, options.force, options.dry_run))

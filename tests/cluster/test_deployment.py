@@ -12,7 +12,8 @@ from components.common.inference import Patience
 from components.common.inference.objects import RUN_LABEL
 from components.common.inference.services import Services
 from components.common.inputs import REFERENCE
-from components.deployment.kserve import PREVIOUS, UNPROVEN, KServeBackend
+from components.deployment.kserve import KServeBackend
+from components.deployment.record import PREVIOUS, UNPROVEN
 from components.deployment.task import Config, run
 from tests.chat_endpoint import Endpoint
 from tests.cluster.kserve import READY, Controller, listed, not_ready

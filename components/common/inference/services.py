@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from components.common import cluster
 from components.common.cluster import CONFLICT, NOT_FOUND
 from components.common.errors import BadInput
-from components.common.inference.objects import GROUP, PLURAL, RUN_LABEL, VERSION, Object
+from components.common.inference.objects import GROUP, PART_OF, PLURAL, RUN_LABEL, VERSION, Object
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -86,9 +86,17 @@ class Services:
 
     def of_run(self, run: str) -> list[Object]:
         """Every service that steps of the run have brought up."""
-        with self._explained(f"of run {run}"):
+        return self._listed(f"of run {run}", f"{RUN_LABEL}={run}")
+
+    def released(self) -> list[Object]:
+        """Every service of the platform that stays: those that steps bring up for themselves carry their run."""
+        ours = ",".join(f"{key}={value}" for key, value in PART_OF.items())
+        return self._listed("of released models", f"{ours},!{RUN_LABEL}")
+
+    def _listed(self, which: str, selector: str) -> list[Object]:
+        with self._explained(which):
             listed: Object = self._custom.list_namespaced_custom_object(
-                **self._where, label_selector=f"{RUN_LABEL}={run}", **_patience()
+                **self._where, label_selector=selector, **_patience()
             )
         return list(listed["items"])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from components.common.errors import BadInput, ExpanseError, Transient
-from components.common.mlflow_client import one_line, shown
+from components.common.mlflow_client import connect, one_line, shown
 from components.common.releases import history
 from components.common.releases.history import Event, What
 
@@ -118,6 +118,16 @@ def _settled(events: Sequence[Event], alias: str, current: str) -> tuple[list[Ev
         why = "the alias was moved by other means, or before there was a history"
         known.append(replace(history.event("found", alias, last, current, why), who="unknown"))
     return known, undone
+
+
+def note_deployed(tracking_uri: str, model: str, where: str, version: str, why: str) -> None:
+    """Add to the history what serves a version now, unless the history says so already."""
+    with explained(tracking_uri, f"The history of {model} cannot be written"):
+        client = connect(tracking_uri)
+        known = history.read(client.get_registered_model(model).tags)
+        before = next((each.version for each in reversed(known) if each.where == where), "")
+        if before != version:
+            history.append(client, model, known, history.event("deployed", where, before, version, why))
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What stands behind ``expanse promote``, ``rollback``, ``deploy`` and ``history``."""
