@@ -47,7 +47,7 @@ def shipped_recipes() -> list[str]:
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a shipped name or a YAML file's path, with ``extends`` and ``key.path=value`` overrides applied.
 
-    Raises BadInput with one sentence that names the file, the field and the remedy.
+    In both null takes a field away. Raises BadInput with one sentence that names the file, the field and the remedy.
     """
     path = find_recipe(name)
     document = _read(path, [])
@@ -122,7 +122,10 @@ def _apply(document: Document, override: str) -> None:
         inner = target.get(key)
         target[key] = dict(inner) if isinstance(inner, Mapping) else {}
         target = target[key]
-    target[keys[-1]] = value
+    if value is None:
+        target.pop(keys[-1], None)
+    else:
+        target[keys[-1]] = value
 
 
 def _explain(problem: ErrorDetails, others: int) -> str:

@@ -148,5 +148,8 @@ class Platform(Section):
         if twice:
             raise ValueError(f"the variable {twice[0]} comes from a Secret and from a ConfigMap; keep one of the two")
         if self.store and "EXPANSE_STORE" in {*self.secrets, *self.config_maps}:
-            raise ValueError("the variable EXPANSE_STORE is set by the field store too; keep one of the two")
+            raise ValueError(
+                "the variable EXPANSE_STORE is set by the field store too; keep one of the two, such as by "
+                "platform.config_maps.EXPANSE_STORE=null"
+            )
         return self

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.common.errors import BadInput
-from components.common.step import STORE
 from pipelines.compiling import compile_recipe
 from pipelines.images import stale_images
 from pipelines.kfp_api import UI, check_server, connect, explained, named
 from pipelines.recipe import Recipe
-from pipelines.uploading import put, version_name
+from pipelines.uploading import put, require_store, version_name
 
 if TYPE_CHECKING:
     from kfp_server_api import ApiClient
@@ -62,12 +61,7 @@ def plan_submission(recipe: Recipe, request: Request, package: Path) -> tuple[Su
 
     Raises BadInput for a recipe that cannot run on a cluster. Talks to nobody.
     """
-    sources = {*recipe.platform.secrets, *recipe.platform.config_maps}
-    if recipe.platform.store is None and STORE not in sources:
-        raise BadInput(
-            "platform.store: a run on a cluster needs a store that all pods reach; "
-            "set it to s3://bucket/prefix, or take EXPANSE_STORE from a ConfigMap in platform.config_maps."
-        )
+    require_store(recipe)
     stale = stale_images()
     if stale and not {"cpu", "train"} <= set(recipe.platform.images):
         raise BadInput(stale)

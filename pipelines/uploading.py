@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.common.canonical import file_digest
+from components.common.errors import BadInput
+from components.common.step import STORE
 from pipelines.kfp_api import ALREADY_THERE, connect, explained, named
 from pipelines.recipe import Recipe
 
@@ -38,6 +40,15 @@ def upload(host: str, recipe: Recipe, namespace: str | None = None) -> Uploaded:
         compile_recipe(recipe, package)
         with explained(host, repr(recipe.name)):
             return put(connect(host), recipe, package, namespace)
+
+
+def require_store(recipe: Recipe) -> None:
+    """Raise BadInput for a recipe whose steps would find no store on a cluster."""
+    if recipe.platform.store is None and STORE not in {*recipe.platform.secrets, *recipe.platform.config_maps}:
+        raise BadInput(
+            f"{recipe.name}: platform.store: a run on a cluster needs a store that all pods reach; "
+            f"set it to s3://bucket/prefix, or take {STORE} from a ConfigMap in platform.config_maps."
+        )
 
 
 def put(client: "ApiClient", recipe: Recipe, package: Path, namespace: str | None) -> Uploaded:

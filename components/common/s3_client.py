@@ -122,7 +122,8 @@ def _client(read_seconds: float, *_: object) -> Any:
         s3={"payload_signing_enabled": False},
         user_agent_extra="expanse",
     )
-    return boto3.session.Session().client("s3", config=config)
+    region = os.environ.get("AWS_REGION") or None  # other SDKs read it; boto3 knows AWS_DEFAULT_REGION only
+    return boto3.session.Session().client("s3", region_name=region, config=config)
 
 
 def attempt(location: Location, work: Callable[[], T], stop: threading.Event | None = None, patient: bool = False) -> T:

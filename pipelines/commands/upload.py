@@ -23,7 +23,7 @@ def configure(command: argparse.ArgumentParser) -> None:
 def execute(options: argparse.Namespace) -> None:
     """Check every recipe before the first upload, then upload each and say what is there now."""
     from pipelines.loading import load_recipe
-    from pipelines.uploading import upload
+    from pipelines.uploading import require_store, upload
 
     recipes = [load_recipe(name) for name in options.recipe]
     names = [recipe.name for recipe in recipes]
@@ -32,6 +32,8 @@ def execute(options: argparse.Namespace) -> None:
         raise BadInput(
             f"Two recipes have the name {twice!r}; give each its own, for their pipelines are named after them."
         )
+    for recipe in recipes:
+        require_store(recipe)
     for recipe in recipes:
         done = upload(options.host, recipe, options.namespace)
         print(f"{done.pipeline}: version {done.version} {'uploaded' if done.fresh else 'is there already'}", flush=True)

@@ -10,11 +10,11 @@ from tests.charts import CHART, EXAMPLES, find, render
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["8b", "32b"])
+@pytest.mark.parametrize("name", VALUES["pipelines"]["recipes"])
 def test_the_platform_of_a_recipe_is_there(name):
     platform, objects = load_recipe(name).platform, render()
     assert find(objects, "ServiceAccount", platform.service_account)
-    assert find(objects, "PersistentVolumeClaim", platform.data.claim)
+    assert platform.data is None or find(objects, "PersistentVolumeClaim", platform.data.claim)
     for variable, source in platform.config_maps.items():
         data = find(objects, "ConfigMap", source.config_map)["data"]
         assert source.optional or source.key in data, variable

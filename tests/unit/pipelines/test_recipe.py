@@ -32,6 +32,18 @@ def test_overrides_reach_nested_fields_and_keep_their_type():
     assert (recipe.offline.dpo.beta, recipe.online.rounds, recipe.description) == (0.25, 1, "Ours")
 
 
+def test_null_takes_a_field_away():
+    plain = load_recipe("mini")
+    assert load_recipe("mini", ["sft.common=null"]).sft.common is None
+    assert load_recipe(
+        "mini", ["platform.config_maps.EXPANSE_STORE=null", "nowhere.near=null", "nowhere=null"]
+    ).platform == (
+        plain.platform.model_copy(
+            update={"config_maps": {k: v for k, v in plain.platform.config_maps.items() if k != "EXPANSE_STORE"}}
+        )
+    )
+
+
 def test_a_recipe_extends_another(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("extends: mini\nname: mine\noffline:\n  dpo:\n    beta: 0.3\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from pipelines.cli import main
 from pipelines.kfp_api import TOKEN, TOKEN_FILE, UI, check_server, connect
 from tests.kfp_server import node, run_of
 
-STORE = ("--set", "platform.store=s3://bucket/prefix")
+STORE = ("--set", "platform.config_maps.EXPANSE_STORE=null", "--set", "platform.store=s3://bucket/prefix")
 
 
 def submit(kfp, *arguments):
@@ -73,7 +73,7 @@ def test_a_rehearsal_asks_nobody(kfp, capsys):
 
 
 def test_a_recipe_without_a_store_that_pods_share_is_refused(kfp, capsys):
-    assert main(["submit", "--recipe", "mini", "--host", kfp.url]) == 2
+    assert main(["submit", "--recipe", "mini", *STORE[:2], "--host", kfp.url]) == 2
     assert "platform.store: a run on a cluster needs a store" in capsys.readouterr().err
     assert not kfp.authorizations
 

@@ -80,6 +80,9 @@ def test_nothing_is_uploaded_when_one_recipe_is_wrong(kfp, tmp_path, capsys):
     assert main(["upload", "--host", kfp.url, "--recipe", "mini", "--recipe", str(tmp_path / "bad.yaml")]) == 2
     assert main(["upload", "--host", kfp.url, "--recipe", "mini", "--recipe", "mini"]) == 2
     assert "the name 'mini'" in capsys.readouterr().err
+    (tmp_path / "astray.yaml").write_text("extends: mini\nname: astray\nplatform: null\n")
+    assert main(["upload", "--host", kfp.url, "--recipe", str(tmp_path / "astray.yaml"), "--recipe", "mini"]) == 2
+    assert "astray: platform.store: a run on a cluster needs a store" in capsys.readouterr().err
     assert not kfp.pipelines
 
 

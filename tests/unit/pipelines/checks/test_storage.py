@@ -74,7 +74,7 @@ def test_without_credentials_the_clusters_are_not_guessed(monkeypatch, nobody):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     secrets = "platform.secrets={AWS_ACCESS_KEY_ID: {secret: expanse-s3, key: AWS_ACCESS_KEY_ID}}"
-    (check,) = store_checks(load_recipe("mini", [secrets, "platform.store=s3://bucket/x"]))
+    (check,) = store_checks(load_recipe("mini", [secrets, "platform.config_maps={}", "platform.store=s3://bucket/x"]))
     assert check.look().status == "skipped"
     with pytest.raises(BadInput, match="no credentials for the bucket 'bucket'"):
         look("s3://bucket/x")
@@ -92,7 +92,7 @@ def test_the_recipes_store_comes_before_the_environments(monkeypatch, tmp_path):
     (own,) = environment_store_checks()
     assert str(tmp_path / "own") in own.look().sentence
     monkeypatch.delenv("EXPANSE_STORE")
-    (none,) = store_checks(load_recipe("mini"))
+    (none,) = store_checks(load_recipe("mini", ["platform.config_maps={}"]))
     assert none.look().sentence == "not configured"
     (elsewhere,) = store_checks(load_recipe("8b"))
     assert "ConfigMap expanse-environment" in elsewhere.look().sentence and elsewhere.look().status == "skipped"
