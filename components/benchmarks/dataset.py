@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from components.benchmarks import folder, hub
+from components.benchmarks import folder, github, hub
 from components.common.errors import BadInput
-from components.common.hub import Snapshot
 from components.common.records import Row
 
 #: ``fetch(configuration, split)`` gives the rows of one part of a data set as published.
@@ -21,8 +20,9 @@ LETTERS = "ABCD"
 class Dataset:
     """A published data set and how it becomes questions.
 
-    ``hub`` is its id there, ``languages`` maps our codes to the names that it uses, ``parts(code)`` are what is read for
-    one language, and ``build(code, fetch)`` gives its QUESTION rows with their few-shot prompts.
+    ``hub`` is its id there (with a ``commit``: a GitHub repository, which is read at that commit unless another is given),
+    ``languages`` maps our codes to the names that it uses, ``parts(code)`` are what is read for one language, and
+    ``build(code, fetch)`` gives its QUESTION rows with their few-shot prompts.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Dataset:
     languages: Mapping[str, str]
     parts: Callable[[str], Sequence[Part]]
     build: Callable[[str, Fetch], list[Row]]
+    commit: str = ""
 
     def parts_of(self, codes: Sequence[str]) -> list[Part]:
         """What is read for these languages, each part once."""
@@ -38,17 +39,23 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Source:
-    """Where rows come from; ``snapshot`` is the commit on the hub, None for a folder."""
+    """Where rows come from; ``origin`` names repository and commit, "" for a folder."""
 
     fetch: Fetch
-    snapshot: Snapshot | None = None
+    origin: str = ""
 
 
 def source_of(dataset: Dataset, source: str, codes: Sequence[str], revision: str = "") -> Source:
     """The rows of ``dataset`` from "hub" (at ``revision``) or from a local folder; each part is read once."""
+    if source == "hub" and dataset.commit:
+        commit = revision or dataset.commit
+        return Source(
+            cache(lambda configuration, split: github.read(dataset.hub, commit, configuration, split)),
+            github.origin(dataset.hub, commit),
+        )
     if source == "hub":
         snapshot = hub.find(dataset.hub, dataset.parts_of(codes), revision)
-        return Source(cache(lambda configuration, split: hub.read(snapshot, configuration, split)), snapshot)
+        return Source(cache(lambda configuration, split: hub.read(snapshot, configuration, split)), snapshot.source)
     path = Path(source) / dataset.hub.split("/")[-1]
     return Source(cache(lambda configuration, split: folder.read(path, configuration, split)))
 

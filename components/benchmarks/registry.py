@@ -5,6 +5,7 @@ from components.benchmarks import (
     flores,
     global_mmlu,
     include,
+    language_confusion,
     m_arena_hard,
     mgsm,
     xcopa,
@@ -26,5 +27,7 @@ _ALL: tuple[Dataset, ...] = (
     mgsm.MGSM,
     flores.FROM_ENGLISH,
     flores.TO_ENGLISH,
+    language_confusion.LANGUAGE_CONFUSION_MONOLINGUAL,
+    language_confusion.LANGUAGE_CONFUSION_CROSSLINGUAL,
 )
 DATASETS = {dataset.name: dataset for dataset in _ALL}

@@ -58,7 +58,7 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, float | int |
     for name, source in sources.items():
         rows = _rows(DATASETS[name], source, languages_of(DATASETS[name], config.languages), config.limit)
         made[name] = write_records(output / f"{name}.parquet", rows, QUESTION)
-        made |= {f"{name}.source": source.snapshot.source} if source.snapshot else {}
+        made |= {f"{name}.source": source.origin} if source.origin else {}
     return made
 
 

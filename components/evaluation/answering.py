@@ -13,6 +13,7 @@ from components.common.records import Row
 from components.common.sampling import SamplingSettings, sample
 from components.common.statistics import Array
 from components.evaluation.chrf import chrf_score, ngram_counts
+from components.evaluation.confusion import count_passes
 from components.evaluation.exact_match import matches, matches_number, matches_number_strictly
 from components.evaluation.multiple_choice import choose
 from components.evaluation.settings import GENERATIVE, Benchmark, Config
@@ -96,6 +97,11 @@ def _scored(benchmark: Benchmark, rows: list[Row]) -> Answered:
         counts = ngram_counts([row["answer"] for row in rows], [row["reference"] for row in rows])
         scores = chrf_score(counts).tolist()
         return Answered(_with(rows, scores), counts)
+    if benchmark.kind == "language_confusion":
+        looked = count_passes(rows)
+        return Answered(
+            _with(rows, [passed if counted else None for passed, counted in looked[:, :2].tolist()]), looked
+        )
     scores, also = _exact(benchmark, rows)
     return Answered(_with(rows, scores), _rates(scores), also)
 
@@ -108,7 +114,7 @@ def _exact(benchmark: Benchmark, rows: list[Row]) -> tuple[list[float], dict[str
     return flexible, {"accuracy_strict": strict}
 
 
-def _with(rows: Sequence[Row], scores: Sequence[float]) -> list[Row]:
+def _with(rows: Sequence[Row], scores: Sequence[float | None]) -> list[Row]:
     return [row | {"score": score} for row, score in zip(rows, scores, strict=True)]
 
 

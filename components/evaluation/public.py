@@ -18,5 +18,11 @@ _ALL = (
     Benchmark(name="mgsm", kind="exact_match", extract="number", average="languages", max_new_tokens=512),
     Benchmark(name="flores_from_english", kind="chrf", average="languages", max_new_tokens=512),
     Benchmark(name="flores_to_english", kind="chrf", average="languages", max_new_tokens=512),
+    Benchmark(
+        name="language_confusion_monolingual", kind="language_confusion", average="languages", max_new_tokens=100
+    ),
+    Benchmark(
+        name="language_confusion_crosslingual", kind="language_confusion", average="languages", max_new_tokens=100
+    ),
 )
 PUBLIC = {benchmark.name: benchmark for benchmark in _ALL}

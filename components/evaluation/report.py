@@ -8,6 +8,7 @@ from components.common.statistics import Figure
 from components.evaluation.answering import Answered
 from components.evaluation.behaviour import behaviour
 from components.evaluation.chrf import chrf_score
+from components.evaluation.confusion import pass_rates
 from components.evaluation.exam import Exam
 from components.evaluation.pairwise import judge_answers
 from components.evaluation.regression import regressions
@@ -17,6 +18,7 @@ from components.evaluation.settings import METRICS, PREVIOUS, Benchmark, Config
 #: What an opponent's role adds to a benchmark's name in results.json.
 SUFFIX = {"baseline": "", "previous": PREVIOUS}
 NO_OPPONENT = "No opponent was given, so no win-rate was measured: this model is the baseline."
+NO_LINE = "No answer to {} had a line of five words, so it was not measured."
 
 Judged = dict[tuple[str, str], list[Row]]
 
@@ -43,12 +45,15 @@ def report(config: Config, exam: Exam, answers: Mapping[str, Answered], judged: 
     for benchmark in config.benchmarks:
         for role in exam.opponents if benchmark.kind == "pairwise" else ():
             entries[benchmark.name + SUFFIX[role]] = _win_rate(config, benchmark, judged[benchmark.name, role])
-        if benchmark.kind != "pairwise":
+        if benchmark.kind == "language_confusion":
+            entries |= _pass_rates(config, benchmark, answers[benchmark.name])
+        elif benchmark.kind != "pairwise":
             entries[benchmark.name] = _figure(config, benchmark, answers[benchmark.name])
     bootstrap = config.bootstrap.build()
     written = [row for benchmark in config.of_kind("pairwise") for row in answers[benchmark.name].rows]
     reasons = _reasons(config, exam, entries, written)
     notes = [NO_OPPONENT] if config.of_kind("pairwise") and "baseline" not in exam.opponents else []
+    notes += [NO_LINE.format(each.name) for each in config.of_kind("language_confusion") if each.name not in entries]
     return {
         "name": config.name,
         "judge": exam.judge.name,
@@ -100,6 +105,11 @@ def _figure(config: Config, benchmark: Benchmark, answered: Answered) -> Entry:
     return (
         _head(benchmark) | entry(answered.statistics, figure, answered.rows, bootstrap, over_languages) | {"also": also}
     )
+
+
+def _pass_rates(config: Config, benchmark: Benchmark, answered: Answered) -> dict[str, Entry]:
+    over_languages = benchmark.average == "languages"
+    return pass_rates(benchmark.name, answered.statistics, answered.rows, config.bootstrap.build(), over_languages)
 
 
 def _head(benchmark: Benchmark) -> Entry:

@@ -12,7 +12,8 @@ from components.common.records import Row
 from components.common.statistics import Array, Bootstrap, Estimate, Figure, estimate, ratio, wilson_interval
 
 #: One row per question. ``score`` is 1 or 0 for a choice or an exact match, sentence chrF++ for chrF++, and null for
-#: pairwise benchmarks, whose results are in judgements.parquet. ``finish_reason`` and ``tokens`` are null for a choice.
+#: pairwise benchmarks, whose results are in judgements.parquet, and for answers with no line to look at.
+#: ``finish_reason`` and ``tokens`` are null for a choice.
 ANSWER = pa.schema(
     [
         ("id", pa.string()),

@@ -10,17 +10,20 @@ from components.common.identity import ASIDE
 if TYPE_CHECKING:
     from components.common.statistics import Bootstrap
 
-Kind = Literal["pairwise", "multiple_choice", "exact_match", "chrf"]
-GENERATIVE = ("pairwise", "exact_match", "chrf")
+Kind = Literal["pairwise", "multiple_choice", "exact_match", "chrf", "language_confusion"]
+GENERATIVE = ("pairwise", "exact_match", "chrf", "language_confusion")
 
 #: What results.json adds to a benchmark's name for the figures against the step before.
 PREVIOUS = "_previous"
+#: What it adds for the word-level pass rate of a language confusion benchmark.
+WORDS = "_words"
 
 METRICS: dict[str, str] = {
     "pairwise": "win_rate",
     "multiple_choice": "accuracy",
     "exact_match": "accuracy",
     "chrf": "chrf++",
+    "language_confusion": "line_pass_rate",
 }
 
 
@@ -158,6 +161,9 @@ class Config(Settings):
             raise ValueError(f"benchmarks has a name twice: {', '.join(names)}")
         if any(name.endswith(PREVIOUS) for name in names):
             raise ValueError(f"a benchmark's name cannot end in {PREVIOUS}: results against the step before do")
+        taken = {benchmark.name + WORDS for benchmark in self.of_kind("language_confusion")} & set(names)
+        if taken:
+            raise ValueError(f"a benchmark cannot be called {min(taken)}: the word-level pass rate of another one is")
         return self
 
     def of_kind(self, *kinds: str) -> list[Benchmark]:

@@ -4,6 +4,7 @@ from pipelines.checks.capacity import capacity_checks
 from pipelines.checks.cluster import KINDS, Cluster, api_check, cluster_checks, find_cluster, kind_checks
 from pipelines.checks.endpoints import endpoint_checks
 from pipelines.checks.finding import Check, Finding, run_checks
+from pipelines.checks.github import github_checks
 from pipelines.checks.hub import hub_checks
 from pipelines.checks.images import image_checks
 from pipelines.checks.licences import licence_checks
@@ -21,6 +22,7 @@ def check_recipe(recipe: Recipe, host: str | None, context: str | None) -> list[
         *store_checks(recipe),
         *endpoint_checks(recipe),
         *hub_checks(recipe),
+        *github_checks(recipe),
         *licence_checks(recipe),
         *image_checks(recipe),
         *service_checks(host),

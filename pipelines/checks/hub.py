@@ -59,7 +59,7 @@ def _repositories(recipe: Recipe) -> Iterator[Repository]:
 def _data_sets(benchmarks: Benchmarks) -> Iterator[Repository]:
     """One per repository, with what all benchmarks together read of it."""
     parts: dict[str, dict[Part, None]] = {}
-    for dataset in (DATASETS[name] for name in benchmarks.names):
+    for dataset in (DATASETS[name] for name in benchmarks.names if not DATASETS[name].commit):
         read = dataset.parts_of(languages_of(dataset, benchmarks.languages))
         parts.setdefault(dataset.hub, {}).update(dict.fromkeys(read))
     for hub, wanted in parts.items():

@@ -37,6 +37,10 @@ PUBLIC = {
     "mgsm": _facts(250, 1000, 200),
     "flores_from_english": _facts(1012, 700, 60),
     "flores_to_english": _facts(1012, 700, 60),
+    "language_confusion_monolingual": _facts(
+        100, 30, 100, ar=300, en=200, es=300, fr=300, hi=200, pt=200, ru=200, zh=200
+    ),
+    "language_confusion_crosslingual": _facts(299, 100, 100),
 }
 
 

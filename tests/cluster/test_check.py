@@ -243,6 +243,7 @@ def test_replicas_of_a_served_model_share_a_node(cluster, node):
 
 def test_the_whole_command_says_everything_at_once(cluster, core, namespace, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("EXPANSE_GITHUB_RAW", "http://127.0.0.1:9")
     monkeypatch.setenv("EXPANSE_STORE", tmp_path.as_uri())
     for name in ("OPENAI_API_KEY", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)

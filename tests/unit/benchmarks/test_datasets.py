@@ -201,6 +201,8 @@ def test_languages_are_those_of_the_report() -> None:
         "mgsm": 7,
         "flores_from_english": 22,
         "flores_to_english": 22,
+        "language_confusion_monolingual": 15,
+        "language_confusion_crosslingual": 14,
     }
     assert all(set(dataset.languages) <= set(LANGUAGES) for dataset in DATASETS.values())
 

@@ -23,6 +23,7 @@ def test_every_public_data_set_can_be_scored() -> None:
         ({"benchmarks": []}, "at least 1 item"),
         ({"benchmarks": ["mgsm", "mgsm"]}, "a name twice"),
         ({"benchmarks": [{"name": "arena_previous", "kind": "pairwise"}]}, "_previous"),
+        ({"benchmarks": [{"name": "a", "kind": "language_confusion"}, {"name": "a_words", "kind": "chrf"}]}, "a_words"),
         ({"benchmarks": [{"name": "../x", "kind": "pairwise"}]}, "pattern"),
         ({"benchmarks": ["mgsm"], "judge": {"kind": "oracle"}}, "judge"),
         ({"benchmarks": ["mgsm"], "seeds": 1}, "seeds"),

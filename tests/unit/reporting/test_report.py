@@ -148,6 +148,18 @@ def test_the_card_says_from_which_commits_the_models_come(inputs: Inputs, tmp_pa
     assert "base_model: file:///models/a@b\n" in card and "commits" not in card
 
 
+def test_language_confusion_stands_beside_the_win_rate(inputs: Inputs, tmp_path: Path) -> None:
+    for folder, value in zip(inputs["evaluations"], (0.91, 0.97), strict=False):
+        known = json.loads((folder / "results.json").read_text())["benchmarks"]
+        rate = {"kind": "language_confusion", "value": value, "low": value - 0.01, "high": value + 0.01, "n": 900}
+        added = {"lcb": rate | {"metric": "line_pass_rate"}, "lcb_words": rate | {"metric": "word_pass_rate"}}
+        change(folder, benchmarks=known | added)
+    text = plain(Page(report(inputs, tmp_path / "out")).text)
+    assert "line pass rate" in text and "word pass rate" in text and "97.0 %" in text
+    steps = json.loads((tmp_path / "out" / "steps.json").read_text())
+    assert [step["metrics"].get("lcb_words/word_pass_rate") for step in steps[:2]] == [0.91, 0.97]
+
+
 def test_one_evaluation_alone_is_enough(inputs: Inputs, tmp_path: Path) -> None:
     page = Page(report({"evaluations": inputs["evaluations"][:1]}, tmp_path / "out", published=False))
     assert "not head to head" in page.text
