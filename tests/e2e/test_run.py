@@ -22,6 +22,7 @@ from pipelines.planning.planner import plan
 ROOT = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("quick.yaml")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+pytestmark = pytest.mark.timeout(1800)  # whole runs, on machines that do other things too
 MARK = "EXPANSE_TEST_ROOT"  # every process of a run inherits it
 
 
@@ -34,7 +35,7 @@ def start(root: Path, *more: str, **options) -> subprocess.Popen:
 
 
 def run(root: Path, *more: str) -> subprocess.CompletedProcess:
-    done = subprocess.run(command(root, *more), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=550)
+    done = subprocess.run(command(root, *more), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{log(root)}"
     return done
 
