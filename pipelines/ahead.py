@@ -166,7 +166,6 @@ def working_ahead(steps: Sequence[PlannedStep], jobs: int, folder: Path) -> Iter
 def _begin_in(folder: Path) -> Begin:
     """Calls a step's shell in a child of the tasks' process. Its output goes to a log of its own."""
     environment = dict(os.environ)  # without AHEAD: who has this one does the work
-    (folder / LOGS).mkdir(exist_ok=True)
 
     def begin(step: PlannedStep) -> socket.socket:
         message = {
@@ -176,6 +175,7 @@ def _begin_in(folder: Path) -> Begin:
             "artifacts": {name: str(path) for name, path in _artifacts(step, folder / "ahead").items()},
             "environment": environment,
         }
+        (folder / LOGS).mkdir(exist_ok=True)
         with (folder / LOGS / f"{step.name}.txt").open("ab") as log:
             return forking.begin(environment[TASKS], message, log.fileno(), log.fileno())
 

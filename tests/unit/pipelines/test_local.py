@@ -1,0 +1,28 @@
+"""How many steps a local run works at, and with how many threads each."""
+
+import os
+
+import pytest
+
+from pipelines.loading import load_recipe
+from pipelines.local import MOST_JOBS, LocalRun
+
+
+@pytest.mark.parametrize(("cores", "jobs"), [(1, 1), (2, 2), (MOST_JOBS, MOST_JOBS), (64, MOST_JOBS)])
+def test_the_miniature_fills_the_usable_cores(cores, jobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    assert LocalRun(load_recipe("mini"), tmp_path, "release").jobs == jobs
+    assert LocalRun(load_recipe("mini"), tmp_path, "release", 3).jobs == 3
+
+
+def test_steps_of_other_recipes_take_turns(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)))
+    assert LocalRun(load_recipe("8b"), tmp_path, "release").jobs == 1
+
+
+def test_only_the_miniature_is_held_to_one_thread_whatever_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "16")
+    monkeypatch.setenv("MKL_NUM_THREADS", "16")
+    mini = LocalRun(load_recipe("mini"), tmp_path, "release").environment
+    assert (mini["OMP_NUM_THREADS"], mini["MKL_NUM_THREADS"]) == ("1", "1")
+    assert LocalRun(load_recipe("8b"), tmp_path, "release").environment["OMP_NUM_THREADS"] == "16"
