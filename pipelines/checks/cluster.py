@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 API = "Kubernetes API"
 SECONDS = 10
 TRAINER, KSERVE, KUEUE = "trainer.kubeflow.org", "serving.kserve.io", "kueue.x-k8s.io"
+#: The version of Kueue's kinds that the chart writes; Kueue is about to serve v1beta1 no more.
+QUEUES = "v1beta2"
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,22 @@ class Kind:
 TRAINJOBS = Kind(TRAINER, "v1alpha1", "trainjobs", "Kubeflow Trainer v2")
 TRAINING_RUNTIMES = Kind(TRAINER, "v1alpha1", "clustertrainingruntimes", "Kubeflow Trainer v2")
 INFERENCE_SERVICES = Kind(KSERVE, "v1beta1", "inferenceservices", "KServe 0.15 or newer")
-LOCAL_QUEUES = Kind(KUEUE, "v1beta1", "localqueues", "Kueue")
+LOCAL_QUEUES = Kind(KUEUE, QUEUES, "localqueues", "Kueue 0.15 or newer")
 KINDS = [TRAINJOBS, TRAINING_RUNTIMES, INFERENCE_SERVICES, LOCAL_QUEUES]
-#: What the steps do with the API: the role of the chart allows it.
+#: What the steps do with the API: with a custom resource, with what belongs to its pods, and in every run (a promotion holds
+#: a lease). The role of the chart allows this and no more, and a test compares the two.
+Rights = tuple[str, str, tuple[str, ...]]
 VERBS = {
-    TRAINJOBS: ("create", "get", "list", "watch", "patch", "delete"),
-    INFERENCE_SERVICES: ("create", "get", "list", "watch", "patch", "delete"),
+    TRAINJOBS: ("create", "get", "list", "delete"),
+    INFERENCE_SERVICES: ("create", "get", "list", "update", "delete"),
 }
-POD_VERBS = {"pods": ("get", "list", "watch"), "pods/log": ("get",)}
+BESIDE: list[Rights] = [
+    ("", "pods", ("get", "list")),
+    ("", "pods/log", ("get",)),
+    ("", "events", ("list",)),
+    ("", "configmaps", ("create",)),
+]
+ALWAYS: list[Rights] = [("coordination.k8s.io", "leases", ("create", "get", "update"))]
 
 
 @dataclass(frozen=True)
@@ -162,7 +172,7 @@ def look_at_permissions(recipe: Recipe, cluster: Cluster) -> Finding:
     account = recipe.platform.service_account
     subject = f"service account {account}" if account else "this user"
     denied = []
-    for group, resource, verbs in _actions(recipe):
+    for group, resource, verbs in needed_rights(recipe):
         for verb in verbs:
             allowed = _may(cluster, account, group, resource, verb)
             if allowed is None:
@@ -177,10 +187,10 @@ def look_at_permissions(recipe: Recipe, cluster: Cluster) -> Finding:
     return ok("permissions", f"the {subject} may do what the steps do")
 
 
-def _actions(recipe: Recipe) -> list[tuple[str, str, tuple[str, ...]]]:
-    needed = [(kind.group, kind.plural, VERBS[kind]) for kind in needed_kinds(recipe) if kind in VERBS]
-    pods = [("", resource, verbs) for resource, verbs in POD_VERBS.items()] if needed else []
-    return needed + pods
+def needed_rights(recipe: Recipe) -> list[Rights]:
+    """What the run's steps do with the API of their namespace: group, resource and verbs."""
+    kinds = [(kind.group, kind.plural, VERBS[kind]) for kind in needed_kinds(recipe) if kind in VERBS]
+    return [*kinds, *(BESIDE if kinds else []), *ALWAYS]
 
 
 def _may(cluster: Cluster, account: str | None, group: str, resource: str, verb: str) -> bool | None:

@@ -8,7 +8,7 @@ from typing import Any
 from components.common.cluster import explained
 from components.common.endpoints import Served
 from components.common.errors import BadInput
-from pipelines.checks.cluster import KSERVE, KUEUE, SECONDS, TRAINER, Cluster, queues, serves, trains_in_jobs
+from pipelines.checks.cluster import KSERVE, KUEUE, QUEUES, SECONDS, TRAINER, Cluster, queues, serves, trains_in_jobs
 from pipelines.checks.finding import Check, Finding, ok, skipped
 from pipelines.parts import find_all
 from pipelines.recipe import Recipe
@@ -51,9 +51,7 @@ def _custom_checks(recipe: Recipe, cluster: Cluster) -> list[Check]:
     platform = recipe.platform
     checks = [_queue(cluster, name) for name in queues(recipe)]
     for name in sorted({each for each in _priorities(recipe) if each}):
-        checks.append(
-            _cluster_object("WorkloadPriorityClass", KUEUE, "v1beta1", "workloadpriorityclasses", name, cluster)
-        )
+        checks.append(_cluster_object("WorkloadPriorityClass", KUEUE, QUEUES, "workloadpriorityclasses", name, cluster))
     if trains_in_jobs(recipe):
         runtime, plural = platform.training_runtime, "clustertrainingruntimes"
         checks.append(_cluster_object("ClusterTrainingRuntime", TRAINER, "v1alpha1", plural, runtime, cluster))
@@ -218,7 +216,7 @@ def look_at_queue(cluster: Cluster, name: str) -> Finding:
 
     what = f"LocalQueue {name}"
     read = client.CustomObjectsApi(cluster.api).get_namespaced_custom_object
-    found = _read(f"{what} in {cluster.namespace}", read, KUEUE, "v1beta1", cluster.namespace, "localqueues", name)
+    found = _read(f"{what} in {cluster.namespace}", read, KUEUE, QUEUES, cluster.namespace, "localqueues", name)
     if found is None:
         return _hidden(what)
     behind = found.get("spec", {}).get("clusterQueue", "?")

@@ -19,7 +19,7 @@ from pipelines.loading import load_recipe
 from pipelines.resources import Machine, Toleration
 
 SECRET = "planted-secret-value"
-KUEUE = ("kueue.x-k8s.io", "v1beta1")
+KUEUE = ("kueue.x-k8s.io", "v1beta2")
 
 
 @pytest.fixture

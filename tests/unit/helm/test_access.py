@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from pipelines.checks.cluster import needed_rights
+from pipelines.loading import load_recipe
 from tests.charts import ROOT, VALUE_SETS, every_value_set, find, render
 
 VERBS = {
@@ -94,6 +96,12 @@ def test_every_call_is_allowed():
 def test_nothing_is_allowed_that_nobody_calls():
     beyond = granted() - set(called()) - ENGINE
     assert not beyond, beyond
+
+
+def test_a_check_before_a_run_asks_for_these_rights():
+    """``expanse plan --check`` on a cluster with the chart says yes, and no where one of the calls would be refused."""
+    asked = {(group, what, verb) for group, what, verbs in needed_rights(load_recipe("8b")) for verb in verbs}
+    assert asked == {right for right in called() if right[1] != "clustertrainingruntimes"}
 
 
 @every_value_set
