@@ -49,3 +49,16 @@ def test_every_output_says_what_the_store_calls_it(made):
         assert about["step"] == "a-step"
         assert (about["digest"], about["bytes"], about["location"]) == (reference.digest, reference.size, reference.uri)
         assert about["arena/win_rate"] == reference.metadata["arena/win_rate"]
+
+
+def test_what_the_models_come_from_is_told_without_fetching_it(inputs, store, tmp_path):
+    steps = {
+        f"step_{number}": commit(store, "evaluation", folder, str(number))
+        for number, folder in enumerate(inputs["evaluations"], 1)
+    }
+    about = {"source": "hf://org/base", "commit": "c0ffee"}
+    elsewhere = Reference("weights", "key", "s3://bucket/that/nobody/reaches", "digest", 1, about)
+    shares = commit(store, "arbitrage", inputs["arbitrage"][0], "shares")
+    given = {**steps, "arbitrage": shares, "origin_1": elsewhere}
+    made = run_shell(reporting, "reporting", CONFIGURATION, given, tmp_path / "task")
+    assert "- `hf://org/base@c0ffee`" in Path(made["card"]["uri"]).read_text(encoding="utf-8")
