@@ -1,4 +1,4 @@
-"""Answers of an endpoint as they arrive, one line each, so that a killed run asks for none of them a second time."""
+"""A model's answers as they arrive, one line each, so that a killed run asks for none of them a second time."""
 
 import json
 import time
@@ -46,6 +46,9 @@ class Journal:
         self.usage = Usage()
         if path and path.is_file():
             self._known = dict(_read(path))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._known
 
     def find(self, key: str) -> Sample | None:
         """The answer to the request with this digest, or None."""

@@ -3,14 +3,18 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from components.common.canonical import digest
 from components.common.decoding import Decoder, choose, end_tokens
 from components.common.errors import BadInput
 from components.common.memory import exhaustion_explained
 from components.common.models import conversation, encode_conversations
+
+if TYPE_CHECKING:
+    from components.common.journal import Journal
 
 #: The batch is repacked once so few of its rows are still being written.
 REPACK = 0.75
@@ -45,6 +49,10 @@ class Sample:
     prompt_tokens: int = 0
 
 
+#: The answer to a prompt that fills the context, or is longer.
+TOO_LONG_PROMPT = Sample("", "too_long", 0)
+
+
 @dataclass
 class _Row:
     """One answer being written: at most ``limit`` tokens, one uniform number for each."""
@@ -52,15 +60,20 @@ class _Row:
     prompt: Sequence[int]
     limit: int
     numbers: random.Random
+    key: str
     tokens: list[int] = field(default_factory=list)
+    answer: Sample = TOO_LONG_PROMPT
 
 
-def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: SamplingSettings) -> list[list[Sample]]:
+def sample(
+    model: Any, tokenizer: Any, prompts: Sequence[str], settings: SamplingSettings, journal: "Journal | None" = None
+) -> list[list[Sample]]:
     """``settings.samples`` answers for each prompt as one user turn, in the order of the prompts.
 
     An answer's random numbers come from (seed, prompt, number of the sample) alone, so it depends on no other prompt
-    and on no batch size beyond the last bits of floating-point sums. Raises BadInput for a tokenizer without a chat
-    template and for a model whose logits are not finite, Transient when memory runs out.
+    and on no batch size beyond the last bits of floating-point sums. Batches of which the journal has every answer are
+    not written again, the others are as they were: a killed run goes on to the very same bytes. Raises BadInput for a
+    tokenizer without a chat template and for a model whose logits are not finite, Transient when memory runs out.
     """
     if not getattr(tokenizer, "chat_template", None):
         raise BadInput(f"{tokenizer.name_or_path} has no chat template; add chat_template.jinja to the model folder.")
@@ -69,11 +82,15 @@ def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: Samplin
     encoded = encode_conversations(tokenizer, [conversation(prompt) for prompt in prompts], add_generation_prompt=True)
     context = model.config.get_text_config().max_position_embeddings
     drawn = settings.samples if settings.temperature else 1
+    asked = settings.model_dump(exclude={"batch_size"})
     rows = [
         _Row(
-            tokens, min(settings.max_new_tokens, context - len(tokens)), random.Random(f"{settings.seed}/{prompt}/{n}")
+            tokens,
+            min(settings.max_new_tokens, context - len(tokens)),
+            random.Random(f"{settings.seed}/{prompt}/{n}"),
+            digest([asked, place, prompt, n])[:32] if journal else "",
         )
-        for prompt, tokens in zip(prompts, encoded, strict=True)
+        for place, (prompt, tokens) in enumerate(zip(prompts, encoded, strict=True))
         for n in range(drawn)
     ]
     end = end_tokens(model, tokenizer)
@@ -81,8 +98,11 @@ def sample(model: Any, tokenizer: Any, prompts: Sequence[str], settings: Samplin
     waiting = sorted((row for row in rows if row.limit > 0), key=lambda row: -len(row.prompt))
     with exhaustion_explained("Sampling", f"lower batch_size (now {settings.batch_size}) or max_new_tokens"):
         for start in range(0, len(waiting), settings.batch_size):
-            _write(Decoder(model), waiting[start : start + settings.batch_size], end, settings)
-    samples = _samples(tokenizer, rows, end)
+            batch = waiting[start : start + settings.batch_size]
+            if not _recall(batch, journal):
+                _write(Decoder(model), batch, end, settings)
+                _finish(tokenizer, batch, end, journal)
+    samples = [row.answer for row in rows]
     copies = settings.samples // drawn
     return [samples[start : start + drawn] * copies for start in range(0, len(samples), drawn)]
 
@@ -108,14 +128,20 @@ def _write(decoder: Decoder, rows: list[_Row], end: frozenset[int], settings: Sa
         logits = decoder.step(chosen)
 
 
-def _samples(tokenizer: Any, rows: Sequence[_Row], end: frozenset[int]) -> list[Sample]:
+def _recall(batch: Sequence[_Row], journal: "Journal | None") -> bool:
+    """Take the answers of a batch from the journal, if it has all of them."""
+    found = [journal.find(row.key) for row in batch] if journal and all(row.key in journal for row in batch) else []
+    for row, answer in zip(batch, found, strict=False):
+        row.answer = answer or row.answer
+    return bool(found)
+
+
+def _finish(tokenizer: Any, batch: Sequence[_Row], end: frozenset[int], journal: "Journal | None") -> None:
+    """Give the rows of a batch their answers, and write them down."""
     texts = tokenizer.batch_decode(
-        [row.tokens for row in rows], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        [row.tokens for row in batch], skip_special_tokens=True, clean_up_tokenization_spaces=False
     )
-    return [Sample(text, _reason(row, end), len(row.tokens)) for text, row in zip(texts, rows, strict=True)]
-
-
-def _reason(row: _Row, end: frozenset[int]) -> str:
-    if row.limit <= 0:
-        return "too_long"
-    return "stop" if row.tokens[-1] in end else "length"
+    for row, text in zip(batch, texts, strict=True):
+        row.answer = Sample(text, "stop" if row.tokens[-1] in end else "length", len(row.tokens))
+        if journal:
+            journal.add(row.key, row.answer)

@@ -1,19 +1,18 @@
 """A model's answers: every choice in one likelihood pass, every written answer in one generation pass."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from components.common.errors import Transient
-from components.common.models import load_causal_lm
 from components.common.records import Row
-from components.common.sampling import SamplingSettings, sample
+from components.common.sampling import SamplingSettings
 from components.common.statistics import Array
 from components.evaluation.chrf import chrf_score, ngram_counts
 from components.evaluation.confusion import count_passes
+from components.evaluation.engines import Engine
 from components.evaluation.exact_match import matches, matches_number, matches_number_strictly
 from components.evaluation.multiple_choice import choose
 from components.evaluation.settings import GENERATIVE, Benchmark, Config
@@ -33,34 +32,37 @@ class Answered:
     also: Mapping[str, list[float]] = field(default_factory=dict)
 
 
-def answer_all(config: Config, folder: Path, questions: Mapping[str, list[Row]]) -> dict[str, Answered]:
-    """Load the model of ``folder`` once and let it answer every benchmark; scored, except where a judge is needed.
+def answer_all(
+    config: Config, opened: AbstractContextManager[Engine], questions: Mapping[str, list[Row]]
+) -> dict[str, Answered]:
+    """Open the engine once and let it answer every benchmark; scored, except where a judge is needed.
 
     Raises Transient, naming the settings to lower, when memory runs out.
     """
     import torch
 
     try:
-        return _answer_all(config, *load_causal_lm(folder), questions)
+        with opened as engine:
+            return _answer_all(config, engine, questions)
     except (MemoryError, torch.OutOfMemoryError) as error:
         raise Transient(
-            f"The model of {folder} does not fit into memory with these batches; lower generation.batch_size "
-            f"(now {config.generation.batch_size}) or choice_batch_size (now {config.choice_batch_size})."
+            f"The model does not fit into memory with these batches; lower generation.batch_size (now "
+            f"{config.generation.batch_size}) or choice_batch_size (now {config.choice_batch_size})."
         ) from error
 
 
-def _answer_all(config: Config, model: Any, tokenizer: Any, questions: Mapping[str, list[Row]]) -> dict[str, Answered]:
-    written = _write(config, model, tokenizer, questions)
+def _answer_all(config: Config, engine: Engine, questions: Mapping[str, list[Row]]) -> dict[str, Answered]:
+    written = _write(config, engine, questions)
     return {
         benchmark.name: _scored(benchmark, written[benchmark.name])
         if benchmark.kind in GENERATIVE
-        else _chosen(config, benchmark, model, tokenizer, questions[benchmark.name])
+        else _chosen(benchmark, engine, questions[benchmark.name])
         for benchmark in config.benchmarks
     }
 
 
-def _chosen(config: Config, benchmark: Benchmark, model: Any, tokenizer: Any, questions: list[Row]) -> Answered:
-    choices = choose(model, tokenizer, questions, benchmark, config.choice_batch_size)
+def _chosen(benchmark: Benchmark, engine: Engine, questions: list[Row]) -> Answered:
+    choices = choose(engine, questions, benchmark)
     plain = [float(choice.chosen == row["answer"]) for choice, row in zip(choices, questions, strict=True)]
     normalised = [
         float(choice.chosen_normalised == row["answer"]) for choice, row in zip(choices, questions, strict=True)
@@ -75,7 +77,7 @@ def _chosen(config: Config, benchmark: Benchmark, model: Any, tokenizer: Any, qu
     return Answered(rows, _rates(scores), {"accuracy_plain" if benchmark.normalise else "accuracy_normalised": other})
 
 
-def _write(config: Config, model: Any, tokenizer: Any, questions: Mapping[str, list[Row]]) -> Written:
+def _write(config: Config, engine: Engine, questions: Mapping[str, list[Row]]) -> Written:
     """ANSWER rows by generative benchmark, without scores; benchmarks of equal length limits are sampled together."""
     benchmarks = config.of_kind(*GENERATIVE)
     limits = {benchmark.name: benchmark.max_new_tokens or config.generation.max_new_tokens for benchmark in benchmarks}
@@ -83,8 +85,8 @@ def _write(config: Config, model: Any, tokenizer: Any, questions: Mapping[str, l
     for limit in sorted(set(limits.values())):
         asked = [(b, row) for b in benchmarks if limits[b.name] == limit for row in questions[b.name]]
         settings = SamplingSettings(**config.generation.model_dump() | {"max_new_tokens": limit})
-        samples = sample(model, tokenizer, [row["prompt"] for _, row in asked], settings)
-        for (benchmark, question), (given,) in zip(asked, samples, strict=True):
+        samples = engine.write([row["prompt"] for _, row in asked], settings)
+        for (benchmark, question), given in zip(asked, samples, strict=True):
             row = _row(benchmark, question, given.text)
             written[benchmark.name].append(row | {"finish_reason": given.finish_reason, "tokens": given.tokens})
     return written

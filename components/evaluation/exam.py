@@ -14,6 +14,7 @@ from components.evaluation.judge import Judge, TruthJudge
 from components.evaluation.opponent import Opponent, read_opponent
 from components.evaluation.questions import read_questions
 from components.evaluation.settings import Benchmark, Config, ServedJudgeSettings, TruthJudgeSettings
+from components.evaluation.tokenizers import check_tokenizer
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ def prepare(config: Config, inputs: Inputs, journal: Journal, bring_up: BringUp 
     folders = inputs.get("questions", [])
     if not folders:
         raise BadInput("An evaluation needs questions; add --input questions=REF, a folder with <benchmark>.parquet.")
+    if config.answers.engine == "openai" and config.of_kind("multiple_choice"):
+        check_tokenizer(config.answers, inputs)
     questions = {
         benchmark.name: read_questions(folders, benchmark, _needs_reference(config, benchmark))
         for benchmark in config.benchmarks

@@ -3,10 +3,15 @@
 Requests that differ in their last token alone (the letters A to D of one question) share a row.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from components.common.canonical import digest
+from components.common.journal import Journal
+from components.common.sampling import Sample
 
 if TYPE_CHECKING:
     import torch
@@ -23,11 +28,14 @@ class Request:
 Row = tuple[tuple[int, ...], int]  # the tokens a model reads, and how many of its last predictions count
 
 
-def log_likelihoods(model: Any, requests: Sequence[Request], batch_size: int) -> list[float]:
+def log_likelihoods(
+    model: Any, requests: Sequence[Request], batch_size: int, journal: Journal | None = None
+) -> list[float]:
     """The natural log-likelihood of each continuation given its context, summed over its tokens, in float32.
 
     Rows longer than the model's context lose tokens on the left, as in lm-eval. Results do not depend on the order of
     the requests, and on the batch size only by rounding. The longest rows come first: what does not fit fails at once.
+    A batch that the journal has is not read again.
     """
     import torch
 
@@ -40,7 +48,9 @@ def log_likelihoods(model: Any, requests: Sequence[Request], batch_size: int) ->
         for start in range(0, len(ordered), batch_size):
             batch = ordered[start : start + batch_size]
             asked = [(place, index) for place, row in enumerate(batch) for index in rows[row]]
-            scores = _scores(_last_logits(model, batch), [(place, requests[index]) for place, index in asked])
+            ends = [(place, requests[index]) for place, index in asked]
+            key = digest([batch, [(place, request.continuation) for place, request in ends]])[:32]
+            scores = _recall(journal, key) or _note(journal, key, _scores(_last_logits(model, batch), ends))
             for (_, index), score in zip(asked, scores, strict=True):
                 results[index] = score
     return results
@@ -79,3 +89,14 @@ def _scores(logits: "torch.Tensor", asked: list[tuple[int, Request]]) -> list[fl
     targets = [token for _, tokens in ends for token in tokens]
     found = logits[places, steps, targets] - logits.logsumexp(-1)[places, steps]
     return [float(part.sum()) for part in torch.split(found.cpu(), [len(tokens) for _, tokens in ends])]
+
+
+def _recall(journal: Journal | None, key: str) -> list[float]:
+    found = journal.find(key) if journal else None
+    return list(json.loads(found.text)) if found else []
+
+
+def _note(journal: Journal | None, key: str, scores: list[float]) -> list[float]:
+    if journal:
+        journal.add(key, Sample(json.dumps(scores), "scored", 0))
+    return scores

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.common.errors import BadInput
 from components.common.models import conversation, encode_conversations
 from components.common.records import Row
-from components.evaluation.likelihood import Request, log_likelihoods
+from components.evaluation.engines import Engine
+from components.evaluation.likelihood import Request
 from components.evaluation.settings import Benchmark
 
 DELIMITER = " "  # between plain context and option, as in lm-eval
+#: Questions whose tokens are in memory together: five-shot questions of all languages would fill it.
+TOGETHER = 4096
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,20 @@ class Choice:
     chosen_normalised: int
 
 
-def choose(model: Any, tokenizer: Any, questions: Sequence[Row], benchmark: Benchmark, batch_size: int) -> list[Choice]:
-    """Score every option of every question in one go, each as ``benchmark.chat`` and ``benchmark.cloze`` say."""
+def choose(engine: Engine, questions: Sequence[Row], benchmark: Benchmark) -> list[Choice]:
+    """Score every option of every question, each as ``benchmark.chat`` and ``benchmark.cloze`` say."""
+    return [
+        choice
+        for start in range(0, len(questions), TOGETHER)
+        for choice in _choose(engine, questions[start : start + TOGETHER], benchmark)
+    ]
+
+
+def _choose(engine: Engine, questions: Sequence[Row], benchmark: Benchmark) -> list[Choice]:
     pairs = [_pairs(question, benchmark.cloze) for question in questions]
     encode = _encode_chat if benchmark.chat else encode_plain
     flat = [pair for options in pairs for pair in options]
-    scores = iter(log_likelihoods(model, encode(tokenizer, flat), batch_size))
+    scores = iter(engine.score(encode(engine.tokenizer, flat)))
     return [_choice([(next(scores), continuation) for _, continuation in options]) for options in pairs]
 
 
@@ -43,6 +55,8 @@ def encode_plain(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Reque
 
 
 def _encode_chat(tokenizer: Any, pairs: Sequence[tuple[str, str]]) -> list[Request]:
+    if not getattr(tokenizer, "chat_template", None):
+        raise BadInput(f"{tokenizer.name_or_path} has no chat template; set chat: false, or add chat_template.jinja.")
     contexts = encode_conversations(
         tokenizer, [conversation(context) for context, _ in pairs], add_generation_prompt=True
     )

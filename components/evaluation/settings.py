@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from components.common.endpoints import Endpoint, Served
+from components.common.endpoints import HUB, Endpoint, Served
 from components.common.identity import ASIDE
 
 if TYPE_CHECKING:
@@ -61,6 +61,29 @@ class Generation(Settings):
     top_p: float = Field(default=1.0, gt=0, le=1)
     batch_size: int = Field(default=32, gt=0)
     seed: int = 0
+
+
+class Answers(Settings):
+    """Who answers: the model in this process ("transformers"), or behind an OpenAI-compatible interface ("openai").
+
+    The latter is an ``endpoint`` that is there, or ``served`` under KServe for the step; without a ``served.source`` the
+    evaluated model is. ``tokenizer`` ("hf://org/name@revision") is the model's own, which multiple choice needs; by
+    default it is that of ``served.source``, else of the input model.
+    """
+
+    engine: Literal["transformers", "openai"] = "transformers"
+    endpoint: Endpoint | None = None
+    served: Served | None = None
+    tokenizer: str | None = Field(default=None, pattern=HUB)
+
+    @model_validator(mode="after")
+    def _belong_to_openai(self) -> "Answers":
+        named = sum(each is not None for each in (self.endpoint, self.served))
+        if named != (self.engine == "openai"):
+            raise ValueError("engine 'openai' needs either an endpoint or served, and no other engine has one")
+        if self.tokenizer and self.engine != "openai":
+            raise ValueError("the engine 'transformers' takes the tokenizer of the model; remove tokenizer")
+        return self
 
 
 class TruthJudgeSettings(Settings):
@@ -148,6 +171,7 @@ class Config(Settings):
 
     name: str = Field(default="evaluation", min_length=1)
     benchmarks: tuple[BenchmarkField, ...] = Field(min_length=1)
+    answers: Answers = Answers()
     judge: JudgeSettings = TruthJudgeSettings()
     generation: Generation = Generation()
     bootstrap: BootstrapSettings = BootstrapSettings()

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.common.journal import Journal
+from components.evaluation.engines import LocalEngine
 from components.evaluation.likelihood import Request, log_likelihoods
 from components.evaluation.multiple_choice import choose, encode_plain
 from components.evaluation.settings import Benchmark
@@ -68,7 +70,8 @@ def test_special_tokens_inside_a_question_are_text(loaded: Any) -> None:
 def test_chooses_the_likeliest_option_as_a_direct_loop_does(loaded: Any, chat: bool) -> None:
     model, tokenizer = loaded
     rows = [question(number, options=["eins", "zwei und drei", "vier"], answer=0) for number in range(6)]
-    choices = choose(model, tokenizer, rows, Benchmark(name="c", kind="multiple_choice", chat=chat), batch_size=4)
+    engine = LocalEngine(model, tokenizer, 4, Journal())
+    choices = choose(engine, rows, Benchmark(name="c", kind="multiple_choice", chat=chat))
     for row, choice in zip(rows, choices, strict=True):
         scores = [_direct_text(model, tokenizer, row["prompt"], option, chat) for option in row["options"]]
         per_character = [score / len(option) for score, option in zip(scores, row["options"], strict=True)]
@@ -90,13 +93,14 @@ def _direct_text(model: Any, tokenizer: Any, prompt: str, option: str, chat: boo
 
 def test_equal_options_tie_to_the_first(loaded: Any) -> None:
     rows = [question(1, options=["gleich", "gleich"], answer=1)]
-    (choice,) = choose(*loaded, rows, Benchmark(name="c", kind="multiple_choice"), batch_size=2)
+    (choice,) = choose(LocalEngine(*loaded, 2, Journal()), rows, Benchmark(name="c", kind="multiple_choice"))
     assert (choice.chosen, choice.chosen_normalised) == (0, 0)
 
 
 def test_a_cloze_scores_the_text_after_the_blank(loaded: Any) -> None:
     model, tokenizer = loaded
     row = question(1, prompt="Der ", options=["Hund", "Tisch"], reference="bellt laut.", answer=0)
-    (choice,) = choose(model, tokenizer, [row], Benchmark(name="c", kind="multiple_choice", chat=False, cloze=True), 2)
+    benchmark = Benchmark(name="c", kind="multiple_choice", chat=False, cloze=True)
+    (choice,) = choose(LocalEngine(model, tokenizer, 2, Journal()), [row], benchmark)
     expected = [_direct_text(model, tokenizer, f"Der {option}", "bellt laut.", chat=False) for option in row["options"]]
     assert choice.log_likelihoods == pytest.approx(expected, abs=1e-3)
