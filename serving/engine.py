@@ -14,20 +14,26 @@ from typing import Any
 from components.common.decoding import end_tokens
 from serving.batch import Batch, Tokens
 from serving.limits import Limits, too_busy
+from serving.logprobs import NotFiniteError, Scored, read_prompt, score
 from serving.sampling import Sampling, choose
 from serving.text import Detokenizer, StopFilter
 
 
 @dataclass(frozen=True)
 class Piece:
-    """New text of one sequence. ``finish_reason`` is "stop" or "length" on the last piece, "error" after a failure."""
+    """New text of one sequence. ``finish_reason`` is "stop" or "length" on the last piece, "error" after a failure.
+
+    The last piece has the log-probabilities of the whole sequence, where they were asked for.
+    """
 
     index: int
     text: str
     tokens: int
     finish_reason: str | None = None
+    scored: tuple[Scored, ...] = ()
 
 
+NOT_FINITE = "The model could not answer: its logits are not finite numbers."
 Deliver = Callable[[Piece], None]
 
 
@@ -47,6 +53,7 @@ class _Row:
     stops: StopFilter
     numbers: random.Random
     tokens: list[int] = field(default_factory=list)
+    scored: list[Scored] = field(default_factory=list)
     cancelled: bool = False
     done: bool = False
 
@@ -67,7 +74,7 @@ class _Row:
 
     def _last(self, text: str, reason: str) -> Piece:
         self.done = True
-        return Piece(self.index, text, len(self.tokens), reason)
+        return Piece(self.index, text, len(self.tokens), reason, tuple(self.scored))
 
 
 class Engine:
@@ -180,18 +187,37 @@ class Engine:
         self._drop_finished()
         if self._rows:
             self._advance(self._rows, self._batch.step([row.tokens[-1] for row in self._rows]))
-        if joining:
-            self._advance(joining, self._batch.add([row.prompt for row in joining]))
-            self._rows = [*self._rows, *joining]
+        read = [row for row in joining if row.sampling.reads_prompt]
+        for row in read:
+            self._read(row)
+        joining = [row for row in joining if not row.sampling.reads_prompt]
+        going_on = [row for row in read if not row.done]
+        if joining or going_on:
+            logits = self._batch.add([row.prompt for row in (*joining, *going_on)])
+            self._advance(joining, logits[: len(joining)])
+            self._rows = [*self._rows, *joining, *going_on]
+
+    def _read(self, row: _Row) -> None:
+        """Score a prompt and choose the token after it; most such rows end with that and never join the batch."""
+        try:
+            row.scored, logits = read_prompt(self._model, row.prompt, row.sampling.logprobs or 0)
+        except NotFiniteError:
+            self._fail_row(row, NOT_FINITE)
+        else:
+            self._advance([row], logits)
 
     def _advance(self, rows: Sequence[_Row], logits: Any) -> None:
         """Give every row its next token; a row whose logits are not finite fails alone."""
         sound = [number for number, good in enumerate(logits.isfinite().all(dim=-1).tolist()) if good]
         for number in set(range(len(rows))) - set(sound):
-            self._fail_row(rows[number], "The model could not answer: its logits are not finite numbers.")
+            self._fail_row(rows[number], NOT_FINITE)
         rows = [rows[number] for number in sound]
         uniforms = [row.numbers.random() for row in rows]
-        for row, token in zip(rows, choose(logits[sound], [row.sampling for row in rows], uniforms), strict=True):
+        logits = logits[sound]
+        tokens = choose(logits, [row.sampling for row in rows], uniforms)
+        for number, (row, token) in enumerate(zip(rows, tokens, strict=True)):
+            if row.sampling.logprobs is not None:
+                row.scored += score(logits[number : number + 1], [token], row.sampling.logprobs)
             if not (row.done or row.cancelled) and (piece := row.push(token, self._end)) is not None:
                 row.deliver(piece)
 

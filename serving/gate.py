@@ -131,10 +131,13 @@ class Gate:
         return document
 
     def _check_count(self, document: dict[str, Any]) -> None:
-        """Whoever validates the document notes what is wrong with every single value, at a thousand times its size."""
+        """Whoever validates the document notes what is wrong with every single value, at a thousand times its size.
+
+        A prompt may be thousands of token ids, and whoever validates that one stops at what is wrong.
+        """
         left = self._limits.json_values
         for field, value in document.items():
-            left -= values(value, left)
+            left -= 1 if field == "prompt" else values(value, left)
             if left < 0:
                 message = f"The body has more than {self._limits.json_values:,} values; send fewer in {field[:80]!r}."
                 raise Refused(400, message, field[:80])

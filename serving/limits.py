@@ -16,6 +16,8 @@ class Limits:
     characters_per_token: int = 10
     max_tokens: int = 4096
     choices: int = 32
+    logprobs: int = 5
+    scored_tokens: int = 1 << 15
     stop_strings: int = 8
     stop_characters: int = 128
     batch: int = 32

@@ -43,7 +43,7 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise BadInput(f"{self._folder} cannot be loaded as a causal language model: {error}") from error
         context = getattr(model.config, "max_position_embeddings", FALLBACK_CONTEXT)
-        self.encoder = Encoder(tokenizer, context, self.limits)
+        self.encoder = Encoder(tokenizer, context, model.get_input_embeddings().num_embeddings, self.limits)
         if not Batch(model).add([self._first_prompt()]).isfinite().all():
             raise BadInput(f"{self._folder} computes logits that are not finite numbers; train or merge it again.")
         self.decoder = Engine(model, tokenizer, self.limits)

@@ -3,9 +3,9 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -15,6 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 from serving.batch import Tokens
 from serving.engine import EngineError, Piece
 from serving.limits import Refused
+from serving.logprobs import ID, rendered
 from serving.metrics import FIRST_TOKEN, TOKENS
 from serving.model import Predictor
 from serving.sampling import Sampling
@@ -26,7 +27,10 @@ NO_BUFFER = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 @dataclass(frozen=True)
 class Job:
-    """A request ready to run: one prompt per choice, and how its answer is dressed."""
+    """A request ready to run: one prompt per choice, and how its answer is dressed.
+
+    ``echoes`` are the texts that the answers follow, and tokens are named by their ids where ``by_id`` is set.
+    """
 
     kind: str
     identifier: str
@@ -35,6 +39,8 @@ class Job:
     sampling: Sampling
     stream: bool
     usage: bool
+    echoes: Sequence[str] = ()
+    by_id: bool = False
 
     @property
     def chat(self) -> bool:
@@ -46,7 +52,8 @@ def openai_router(predictor: Predictor) -> APIRouter:
     """The routes under /openai/v1 for one model."""
     router = APIRouter(prefix="/openai/v1")
     created = int(time.time())
-    card = {"id": predictor.name, "object": "model", "created": created, "owned_by": "expanse"}
+    card: dict[str, Any] = {"id": predictor.name, "object": "model", "created": created, "owned_by": "expanse"}
+    card["max_model_len"] = predictor.encoder.context
 
     async def models() -> Response:
         return _json({"object": "list", "data": [card]})
@@ -86,14 +93,30 @@ async def _chat_job(predictor: Predictor, document: Any) -> Job:
 async def _completion_job(predictor: Predictor, document: Any) -> Job:
     request = parse(CompletionRequest, document)
     _check_name(predictor, request.model)
-    texts = request.prompts()
-    choices = request.choices(predictor.limits, len(texts))
-    prompts = await asyncio.to_thread(lambda: [predictor.encoder.text(text) for text in texts])
+    limits, given = predictor.limits, request.prompt
+    request.check(limits)
+    choices = request.choices(limits, len(given))
+    prompts = await asyncio.to_thread(lambda: [_encode(predictor, prompt) for prompt in given])
     longest, total = max(map(len, prompts)), sum(map(len, prompts))
-    sampling = request.sampling(predictor.limits, longest, predictor.encoder.context, COMPLETION_TOKENS)
+    sampling = request.sampling(limits, longest, predictor.encoder.context, COMPLETION_TOKENS)
+    sampling = replace(sampling, logprobs=request.logprobs, echo=bool(request.echo))
+    if sampling.reads_prompt and total * choices > limits.scored_tokens:
+        message = f"The log-probabilities of {total * choices:,} tokens are more than {limits.scored_tokens:,} at once"
+        raise Refused(400, f"{message}; send fewer prompts.", "prompt")
     usage = request.stream_options is not None and request.stream_options.include_usage
     each = [prompt for prompt in prompts for _ in range(choices)]
-    return Job("text_completion", f"cmpl-{uuid.uuid4().hex}", each, total, sampling, bool(request.stream), usage)
+    job = Job("text_completion", f"cmpl-{uuid.uuid4().hex}", each, total, sampling, bool(request.stream), usage)
+    echoes = await asyncio.to_thread(lambda: _echoes(predictor, given, choices)) if request.echo else ()
+    return replace(job, echoes=echoes, by_id=bool(request.return_tokens_as_token_ids))
+
+
+def _encode(predictor: Predictor, prompt: str | list[int]) -> Tokens:
+    return predictor.encoder.text(prompt) if isinstance(prompt, str) else predictor.encoder.tokens(prompt)
+
+
+def _echoes(predictor: Predictor, given: Sequence[str | list[int]], choices: int) -> list[str]:
+    texts = [prompt if isinstance(prompt, str) else predictor.encoder.decode(tuple(prompt)) for prompt in given]
+    return [text for text in texts for _ in range(choices)]
 
 
 async def _respond(predictor: Predictor, job: Job) -> Response:
@@ -102,7 +125,7 @@ async def _respond(predictor: Predictor, job: Job) -> Response:
     pieces = _timed(predictor.decoder.pieces(job.prompts, job.sampling))
     head = {"id": job.identifier, "created": int(time.time()), "model": predictor.name}
     if not job.stream:
-        return _json(await _collect(job, head, pieces))
+        return _json(await _collect(predictor, job, head, pieces))
     try:
         first = await anext(pieces)
     except EngineError as error:
@@ -134,8 +157,11 @@ async def _timed(pieces: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, N
             yield piece
 
 
-async def _collect(job: Job, head: dict[str, Any], pieces: AsyncGenerator[Piece, None]) -> dict[str, Any]:
-    texts, last = [""] * len(job.prompts), {}
+async def _collect(
+    predictor: Predictor, job: Job, head: dict[str, Any], pieces: AsyncGenerator[Piece, None]
+) -> dict[str, Any]:
+    texts = [""] * len(job.prompts)
+    last: dict[int, Piece] = {}
     try:
         async for piece in pieces:
             texts[piece.index] += piece.text
@@ -143,11 +169,23 @@ async def _collect(job: Job, head: dict[str, Any], pieces: AsyncGenerator[Piece,
                 last[piece.index] = piece
     except EngineError as error:
         raise Refused(500, str(error)) from error
-    choices = []
-    for index, text in enumerate(texts):
-        dress = {"message": {"role": "assistant", "content": text}} if job.chat else {"text": text}
-        choices.append({"index": index, **dress, "logprobs": None, "finish_reason": last[index].finish_reason})
+    choices = await asyncio.to_thread(
+        lambda: [_whole(predictor, job, last[index], text) for index, text in enumerate(texts)]
+    )
     return {**head, "object": job.kind, "choices": choices, "usage": _usage(job, sum(p.tokens for p in last.values()))}
+
+
+def _whole(predictor: Predictor, job: Job, last: Piece, text: str) -> dict[str, Any]:
+    """One choice of an answer that is not streamed."""
+    if job.chat:
+        dress: dict[str, Any] = {"message": {"role": "assistant", "content": text}}
+    else:
+        dress = {"text": (job.echoes[last.index] if job.echoes else "") + text}
+    logprobs = None
+    if job.sampling.logprobs is not None:
+        name = (lambda token: f"{ID}{token}") if job.by_id else (lambda token: predictor.encoder.decode((token,)))
+        logprobs = rendered(last.scored, name)
+    return {"index": last.index, **dress, "logprobs": logprobs, "finish_reason": last.finish_reason}
 
 
 async def _events(

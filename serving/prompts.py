@@ -14,8 +14,9 @@ class Encoder:
     The lock is for transformers, which switches settings of the shared tokenizer for the length of a call.
     """
 
-    def __init__(self, tokenizer: Any, context: int, limits: Limits) -> None:
+    def __init__(self, tokenizer: Any, context: int, vocabulary: int, limits: Limits) -> None:
         self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
         self._lock = threading.Lock()
         self._characters = context * limits.characters_per_token
         self.context = context
@@ -37,6 +38,18 @@ class Encoder:
         self._check_length(len(prompt))
         with self._lock:
             return self._checked(self._tokenizer.encode(prompt))
+
+    def tokens(self, prompt: list[int]) -> Tokens:
+        """A raw prompt that is token ids already."""
+        if max(prompt, default=0) >= self._vocabulary:
+            message = f"The prompt has the token {max(prompt)}, but the model knows {self._vocabulary:,} tokens."
+            raise Refused(400, message, "prompt")
+        return self._checked(prompt)
+
+    def decode(self, tokens: Tokens) -> str:
+        """Tokens as text, special ones as they are written."""
+        with self._lock:
+            return str(self._tokenizer.decode(tokens, clean_up_tokenization_spaces=False))
 
     def _check_length(self, characters: int) -> None:
         if characters > self._characters:

@@ -12,13 +12,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """``temperature`` 0 is greedy; ``top_p`` keeps the smallest set of tokens with that much probability."""
+    """``temperature`` 0 is greedy; ``top_p`` keeps the smallest set of tokens with that much probability.
+
+    With ``logprobs`` every new token is told with so many alternatives, and with ``echo`` the prompt's are too.
+    """
 
     max_tokens: int
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    logprobs: int | None = None
+    echo: bool = False
+
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether the log-probabilities of the prompt are asked for."""
+        return self.echo and self.logprobs is not None
 
 
 def choose(logits: "torch.Tensor", settings: Sequence[Sampling], uniforms: Sequence[float]) -> list[int]:

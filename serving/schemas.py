@@ -6,7 +6,7 @@ would change an answer is ignored in silence.
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from serving.limits import Limits, Refused
 from serving.sampling import Sampling
@@ -116,18 +116,37 @@ class ChatRequest(_OpenAIFields):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
-class CompletionRequest(_OpenAIFields):
-    """The body of a completions request."""
+Prompts = list[str] | list[list[int]]
 
-    prompt: str | Annotated[list[str], Field(min_length=1)]
-    echo: Literal[False] | None = None
+
+def _prompts(value: Any) -> Prompts:
+    """One prompt or several, each a text or token ids; by hand, since a validator would note every wrong token."""
+    several = value if isinstance(value, list) and value and type(value[0]) is not int else [value]
+    if all(type(prompt) is str for prompt in several) or all(map(_is_token_ids, several)):
+        return several
+    raise ValueError("must be a text, a list of token ids, or a list of either, and not empty")
+
+
+def _is_token_ids(prompt: Any) -> bool:
+    return isinstance(prompt, list) and bool(prompt) and all(type(token) is int and token >= 0 for token in prompt)
+
+
+class CompletionRequest(_OpenAIFields):
+    """The body of a completions request; ``return_tokens_as_token_ids`` is vLLM's, and names tokens "token_id:17"."""
+
+    prompt: Annotated[Prompts, PlainValidator(_prompts)]
+    echo: bool | None = None
     best_of: Literal[1] | None = None
-    logprobs: None = None
+    logprobs: Annotated[int, Field(ge=0)] | None = None
+    return_tokens_as_token_ids: bool | None = None
     suffix: None = None
 
-    def prompts(self) -> list[str]:
-        """The prompts, one or several."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+    def check(self, limits: Limits) -> None:
+        """Raise Refused for log-probabilities that are streamed or too many."""
+        if self.stream and (self.echo or self.logprobs is not None):
+            raise Refused(400, "Echoes and log-probabilities are not streamed; ask without stream.", "stream")
+        if (self.logprobs or 0) > limits.logprobs:
+            raise Refused(400, f"logprobs is {self.logprobs}, at most {limits.logprobs} are allowed.", "logprobs")
 
 
 Schema = TypeVar("Schema", bound=BaseModel)

@@ -101,7 +101,6 @@ CROWDED = {
     "unknown fields": (CHAT, body(**dict.fromkeys(map(str, range(80_000)), 1))),
     "stops that are none": (CHAT, body(stop=[1] * MANY)),
     "lists in lists": (CHAT, body(metadata=[[[]] * 100] * 500)),
-    "prompts that are none": ("/openai/v1/completions", {"model": NAME, "prompt": [1] * MANY}),
     "instances that are none": (V1, {"instances": [1] * MANY}),
     "unknown parameters": (V1, {"instances": ["x"], "parameters": dict.fromkeys(map(str, range(80_000)), 1)}),
     "tensors that are none": (V2, {"inputs": [{}] * MANY}),
@@ -119,6 +118,31 @@ def test_a_crowded_body_costs_no_more_than_reading_it(http: httpx.Client, server
     for _ in range(5):
         answer = http.post(path, content=content, headers={"content-type": "application/json"})
         assert answer.status_code == 400 and "more than 4,096 values" in answer.text and len(answer.text) < 500
+    assert (server.cpu() - spent) / 5 < PROCESSOR
+    assert server.rss() - before < GROWTH
+
+
+PROMPTS = {
+    "tokens beyond the context": [1] * MANY,
+    "tokens that are none": [*[1] * MANY, None],
+    "negative tokens": [-1] * MANY,
+    "texts": ["x"] * MANY,
+    "empty prompts": [[]] * MANY,
+    "prompts of one token": [[1]] * MANY,
+    "objects": [{}] * MANY,
+    "an object": dict.fromkeys(map(str, range(60_000))),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_prompt_of_very_many_parts_costs_no_more_than_reading_it(
+    http: httpx.Client, server: Server, name: str
+) -> None:
+    request = {"model": NAME, "prompt": PROMPTS[name]}
+    content, before, spent = json.dumps(request, separators=(",", ":")).encode(), server.rss(), server.cpu()
+    for _ in range(5):
+        answer = http.post("/openai/v1/completions", content=content, headers={"content-type": "application/json"})
+        assert answer.status_code == 400 and len(answer.text) < 500
     assert (server.cpu() - spent) / 5 < PROCESSOR
     assert server.rss() - before < GROWTH
 
