@@ -19,18 +19,24 @@ def starts_objects(recipe: Recipe) -> bool:
 
 def _served(recipe: Recipe) -> Iterator[Served]:
     asked: list[BaseModel | None] = [*recipe.teachers, recipe.online.samples, recipe.offline.contrast]
-    asked += [recipe.evaluation, recipe.online.check]
-    return (served for each in asked if each is not None and (served := served_by(each)))
+    asked += [recipe.evaluation, recipe.online.check, *recipe.baselines]
+    return (served for each in asked if each is not None for served in served_by(each))
 
 
-def served_by(config: BaseModel) -> Served | None:
-    """The model that a step of this configuration serves, if it does: the one that answers, or the judge."""
+def served_by(config: BaseModel) -> list[Served]:
+    """The models that a step of this configuration serves, one after the other: the one that answers, and the judge."""
     if isinstance(config, Evaluation):
-        return config.judge.served if isinstance(config.judge, ServedJudgeSettings) else None
+        judge = config.judge.served if isinstance(config.judge, ServedJudgeSettings) else None
+        return [served for served in (config.answers.served, judge) if served]
     found: Served | None = getattr(config, "served", None)
-    return found
+    return [found] if found else []
 
 
 def sampling_machine(config: Generation, sampling: Machine, data: Machine) -> Machine:
     """The machine of a step that samples: one without a GPU where another machine computes."""
     return data if config.engine == "openai" else sampling
+
+
+def evaluating_machine(config: Evaluation, evaluation: Machine, data: Machine) -> Machine:
+    """The machine of a step that evaluates: one without a GPU where another machine computes."""
+    return data if config.answers.engine == "openai" else evaluation

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from components.arbitrage.task import Config as Arbitrage
 from components.benchmarks.task import Config as Benchmarks
 from components.common.canonical import digest
-from components.common.endpoints import Endpoint, Served
+from components.common.endpoints import HUB, Endpoint, Served
 from components.common.languages import LANGUAGES
 from components.common.training import TrainingConfig
 from components.deployment.task import Config as Deployment
@@ -45,8 +45,8 @@ class ModelSource(Section):
     license: str
 
 
-class Teacher(Section):
-    """A member of the teacher pool: weights that the run samples itself, an endpoint, or a model that the run serves."""
+class Answering(Section):
+    """A model that answers: weights of which the run makes an artifact, an endpoint, or a model that the run serves."""
 
     name: Name
     license: str
@@ -55,7 +55,7 @@ class Teacher(Section):
     served: Served | None = None
 
     @model_validator(mode="after")
-    def _one_origin(self) -> "Teacher":
+    def _one_origin(self) -> "Answering":
         if sum(origin is not None for origin in (self.source, self.endpoint, self.served)) != 1:
             raise ValueError(f"{self.name!r} needs one of source, endpoint and served; set exactly one of them")
         if self.served and self.served.source is None:
@@ -63,10 +63,23 @@ class Teacher(Section):
         return self
 
 
-class Baseline(ModelSource):
-    """A model that the result is compared with; the first one is the fixed opponent of every step."""
+class Teacher(Answering):
+    """A member of the teacher pool."""
 
-    name: Name
+
+class Baseline(Answering):
+    """A model that the result is compared with; the first one is the fixed opponent of every step.
+
+    ``tokenizer`` ("hf://org/name@revision") is that of the model behind an ``endpoint``, which multiple choice needs.
+    """
+
+    tokenizer: str | None = Field(default=None, pattern=HUB)
+
+    @model_validator(mode="after")
+    def _tokenizer_of_an_endpoint(self) -> "Baseline":
+        if self.tokenizer and not self.endpoint:
+            raise ValueError(f"{self.name!r}: tokenizer is the model's own unless an endpoint answers; remove it")
+        return self
 
 
 class Supervised(Section):
@@ -240,6 +253,24 @@ class Recipe(Section):
     def _questions(self) -> "Recipe":
         if self.miniature is None and self.benchmarks is None:
             raise ValueError("benchmarks: name the data sets to evaluate on; only a miniature brings its own questions")
+        return self
+
+    @model_validator(mode="after")
+    def _answers(self) -> "Recipe":
+        """What an evaluation would refuse when the models are trained, or answer with the wrong model."""
+        for field, config in {"evaluation": self.evaluation, "online.check": self.online.check}.items():
+            answers = config.answers
+            if answers.endpoint or answers.tokenizer or (answers.served and answers.served.source):
+                raise ValueError(
+                    f"{field}.answers: each step evaluates its own model; give served without a source, and no endpoint "
+                    "or tokenizer"
+                )
+        for baseline in self.baselines:
+            if baseline.endpoint and not baseline.tokenizer and self.evaluation.of_kind("multiple_choice"):
+                raise ValueError(
+                    f"baselines: {baseline.name!r} needs the tokenizer of its model for multiple choice; add tokenizer: "
+                    "hf://org/name"
+                )
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from components.preference.component import preference
 from components.scoring.component import scoring
 from pipelines.chapters.story import Story
 from pipelines.chapters.training import train_and_merge
-from pipelines.endpoints import sampling_machine
+from pipelines.endpoints import evaluating_machine, sampling_machine
 from pipelines.graph import Channel, Graph
 
 
@@ -29,7 +29,7 @@ def write(graph: Graph, story: Story) -> None:
         pairs = _pairs(graph, **made)
         policy = train_and_merge(graph, "offline", recipe.offline.dpo, recipe.offline.per_cluster, sft, pairs)
         check = recipe.online.check.model_copy(update={"name": "offline-dpo"})
-        machine = recipe.resources.evaluation
+        machine = evaluating_machine(check, recipe.resources.evaluation, recipe.resources.data)
         handed = {
             "policy": policy,
             "check": graph.step(evaluation, "check-offline", check, machine, model=policy, questions=questions),

@@ -12,7 +12,7 @@ from components.promotion.task import Config as Promotion
 from components.scoring.component import scoring
 from pipelines.chapters.story import Story
 from pipelines.chapters.training import train_and_merge
-from pipelines.endpoints import sampling_machine
+from pipelines.endpoints import evaluating_machine, sampling_machine
 from pipelines.graph import Channel, Graph
 
 
@@ -40,7 +40,7 @@ def _write_round(graph: Graph, story: Story, number: int) -> None:
             evaluation,
             f"check-{number}",
             config,
-            machines.evaluation,
+            evaluating_machine(config, machines.evaluation, machines.data),
             model=merged,
             questions=questions,
             previous=check,

@@ -75,9 +75,12 @@ def _models(recipe: Recipe) -> Iterator[tuple[str, str | None, str]]:
         source = teacher.served.source if teacher.served else teacher.source
         yield f"teacher {teacher.name}", source, teacher.license
     for baseline in recipe.baselines:
-        yield f"baseline {baseline.name}", baseline.source, baseline.license
+        source = baseline.served.source if baseline.served else baseline.source
+        yield f"baseline {baseline.name}", source, baseline.license
+        if baseline.tokenizer:
+            yield f"tokenizer of {baseline.name}", baseline.tokenizer, ""
     for path, served in find_all(recipe, Served):
-        if path.startswith("teachers."):
+        if path.startswith(("teachers.", "baselines.")):
             continue
         yield f"model {path}", served.source, ""
 
