@@ -158,15 +158,20 @@ def _work(step: Step, config: BaseModel, run: Callable[..., Any], store: Store) 
     return work
 
 
+def inputs_by_reference(stage: str, config: BaseModel) -> frozenset[str]:
+    """The inputs of which a stage wants to know only where they are, as its function ``by_reference`` says.
+
+    That is the way of stages whose work is done elsewhere.
+    """
+    chosen = getattr(importlib.import_module(f"components.{stage}.task"), "by_reference", None)
+    names: frozenset[str] = chosen(config) if chosen else frozenset()
+    return names
+
+
 @contextmanager
 def _fetched(step: Step, config: BaseModel, store: Store) -> Iterator[Inputs]:
-    """The folders of the inputs.
-
-    A stage whose work is done elsewhere has a function ``by_reference`` that names the inputs of which it wants to know
-    only where they are: their folders hold reference.json and nothing else.
-    """
-    chosen = getattr(importlib.import_module(f"components.{step.stage}.task"), "by_reference", None)
-    names: frozenset[str] = chosen(config) if chosen else frozenset()
+    """The folders of the inputs; those that are taken by reference hold reference.json and nothing else."""
+    names = inputs_by_reference(step.stage, config)
     with TemporaryDirectory() as temporary:
 
         def folder(name: str, index: int, reference: Reference) -> Path:

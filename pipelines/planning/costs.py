@@ -1,6 +1,6 @@
 """What a step costs at the recipe's prices. A price that is not given is named, never guessed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipelines.planning.walking import PlannedStep
@@ -28,13 +28,22 @@ def total(costs: Iterable[Cost]) -> Cost:
 
 
 def cost(
-    step: PlannedStep, work: Work, card: str | None, served_card: str | None, hours: float, recipe: Recipe
+    step: PlannedStep,
+    work: Work,
+    card: str | None,
+    served: Sequence[tuple[str | None, float]],
+    hours: float,
+    recipe: Recipe,
 ) -> Cost:
-    """GPUs or cores by the hour, endpoints by the token, the artifact by the month."""
+    """GPUs or cores by the hour, endpoints by the token, the artifact by the month.
+
+    ``served`` are the cards of the models that the step serves, and the hours for which it holds them.
+    """
     prices, machine = recipe.platform.prices, step.machine
     parts = [_gpus(prices, card, machine.accelerator, machine.total_gpus * hours)] if card else []
-    if served_card and work.serving:
-        parts.append(_gpus(prices, served_card, work.serving.served.accelerator, work.serving.gpus * hours))
+    for serving, (name, held) in zip(work.servings, served, strict=True):
+        if name:
+            parts.append(_gpus(prices, name, serving.served.accelerator, serving.gpus * held))
     parts.append(_priced(prices.cpu_hour, _cores(machine.cpu) * machine.nodes * hours, "cpu_hour"))
     kept = work.stored / TERABYTE * recipe.planning.kept_months
     parts.append(_priced(prices.storage_tb_month, kept, "storage_tb_month"))

@@ -76,7 +76,7 @@ def _serving(work: Work, served: Served, model: Made, decodings: list[Decoding],
         work,
         generated=sum(each.tokens for each in decodings),
         read=sum(each.rows * each.prompt for each in decodings),
-        serving=Serving(served, shape, tuple(replace(each, batch=batch_of(served)) for each in decodings)),
+        servings=(Serving(served, shape, tuple(replace(each, batch=batch_of(served)) for each in decodings)),),
     )
 
 

@@ -1,7 +1,7 @@
 """What an evaluation does: answers written, options read, judgements asked for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from components.common.errors import BadInput
 from components.evaluation.settings import (
@@ -38,31 +38,58 @@ class _Item:
         """Tokens of a forward pass: the question before an answer, or the question with every option."""
         if self.benchmark.kind in GENERATIVE:
             return self.count * self.tokens.question
-        rows = 1 if self.benchmark.name in LETTERED else 2 if self.benchmark.name in PAIRED else OPTIONS
-        return self.count * rows * (self.tokens.question + self.tokens.answer)
+        return self.count * self.forward * (self.tokens.question + self.tokens.answer)
+
+    @property
+    def forward(self) -> int:
+        """Rows that a question with options takes."""
+        return 1 if self.benchmark.name in LETTERED else 2 if self.benchmark.name in PAIRED else OPTIONS
 
 
 def evaluate(config: Config, inputs: Mapping[str, Made], planning: Planning) -> Work:
     """The work of an evaluation of ``model`` on ``questions`` against the opponents among the inputs."""
-    model, questions = inputs["model"], inputs["questions"]
-    assert isinstance(model, Model) and isinstance(questions, Questions)
+    model, questions = inputs.get("model"), inputs["questions"]
+    assert isinstance(questions, Questions)
     items = [_item(benchmark, questions, planning) for benchmark in config.benchmarks]
-    decodings = [_decoding(config, item, planning) for item in items if item.benchmark.kind in GENERATIVE]
-    read, written = sum(item.read() for item in items), sum(each.tokens for each in decodings)
     opponents = sum(name in inputs for name in ("baseline", "previous"))
     judgements = _judgements(config, items, opponents, planning)
-    return Work(
+    answered = _answered(config, items, model, planning)
+    return replace(
+        answered,
         rows=sum(item.count for item in items),
-        generated=written,
-        read=read,
+        stored=sum(item.read() for item in items) * BYTES_PER_TOKEN + answered.stored,
+        asked=answered.asked + _judged(config, judgements),
+        servings=answered.servings + _served(config, judgements, planning),
+    )
+
+
+def _answered(config: Config, items: list[_Item], model: Made, planning: Planning) -> Work:
+    """What answering takes, on the step's own card, at an endpoint or on the GPUs of a served model."""
+    endpoint, served = config.answers.endpoint, config.answers.served
+    decodings = [_decoding(config, item, planning) for item in items if item.benchmark.kind in GENERATIVE]
+    read, written = sum(item.read() for item in items), sum(each.tokens for each in decodings)
+    scored = [item for item in items if item.benchmark.kind not in GENERATIVE]
+    if endpoint:
+        choices = sum(item.count * item.forward for item in scored)
+        requests = choices + sum(each.rows for each in decodings)
+        asked = Asked.of(endpoint, requests, read, written + choices)
+        return Work(stored=written * BYTES_PER_TOKEN, asked=(asked,))
+    work = Work(generated=written, read=read, stored=written * BYTES_PER_TOKEN)
+    if served:
+        shape = (
+            find_shape(served.source, planning) if served.source else model.shape if isinstance(model, Model) else None
+        )
+        assert shape is not None, "check_sources comes first, and a step without a source serves its input"
+        each = tuple(replace(decoding, batch=batch_of(served)) for decoding in decodings)
+        return replace(work, servings=(Serving(served, shape, each, sum(item.read() for item in scored)),))
+    assert isinstance(model, Model)
+    return replace(
+        work,
         reading_flops=forward_flops(model.shape, read),
         decoding_flops=sum(each.flops(model.shape) for each in decodings),
         decoding_bytes=sum(each.bytes(model.shape, model.width) for each in decodings),
-        stored=(read + written) * BYTES_PER_TOKEN,
         weights=model.bytes,
         cache=max((each.cache(model.shape) for each in decodings), default=0),
-        asked=_judged(config, judgements),
-        serving=_served(config, judgements, planning),
     )
 
 
@@ -113,11 +140,11 @@ def _judged(config: Config, judgements: _Judgements) -> tuple[Asked, ...]:
     return (Asked.of(judge, judgements.count, sent, written),)
 
 
-def _served(config: Config, judgements: _Judgements, planning: Planning) -> Serving | None:
+def _served(config: Config, judgements: _Judgements, planning: Planning) -> tuple[Serving, ...]:
     judge = config.judge
     if not isinstance(judge, ServedJudgeSettings) or not judgements.count:
-        return None
+        return ()
     shape = find_shape(str(judge.served.source), planning)
     assert shape is not None, "check_sources comes first"
     each = Decoding(judgements.count, judgements.shown, judgements.written, judgements.written, batch_of(judge.served))
-    return Serving(judge.served, shape, (each,))
+    return (Serving(judge.served, shape, (each,)),)

@@ -61,21 +61,20 @@ def _cache_fits(estimate: "Estimate", planning: Planning) -> Problem | None:
 
 
 def _served_fits(estimate: "Estimate", planning: Planning) -> Problem | None:
-    serving, card = estimate.work.serving, planning.card(estimate.served_card or "")
-    if serving is None or card is None:
-        return None
-    spread = serving.served.tensor_parallel or serving.served.gpus
-    if serving.bytes / spread <= SERVED_SHARE * card.memory * GIGABYTE:
-        return None
-    room = f"the {card.memory:,.0f} GB of a {estimate.served_card}"
-    what = f"the weights of the served model leave no room for its cache in {room}"
-    figure = f"{serving.bytes / spread / GIGABYTE:,.0f} GB on each of {spread}"
-    return Problem(what, figure, "give it more gpus or a larger card, or quantise it")
+    for serving, name in zip(estimate.work.servings, estimate.served_cards, strict=True):
+        card, spread = planning.card(name or ""), serving.served.tensor_parallel or serving.served.gpus
+        if card is None or serving.bytes / spread <= SERVED_SHARE * card.memory * GIGABYTE:
+            continue
+        room = f"the {card.memory:,.0f} GB of a {name}"
+        what = f"the weights of the served model leave no room for its cache in {room}"
+        figure = f"{serving.bytes / spread / GIGABYTE:,.0f} GB on each of {spread}"
+        return Problem(what, figure, "give it more gpus or a larger card, or quantise it")
+    return None
 
 
 def _uses_gpus(estimate: "Estimate", planning: Planning) -> Problem | None:
     held, used = estimate.step.machine.total_gpus, gpus_used(estimate.step)
-    if (estimate.work.asked or estimate.work.serving) and not estimate.work.flops and held:
+    if (estimate.work.asked or estimate.work.servings) and not estimate.work.flops and held:
         return Problem("holds GPUs while an endpoint computes", f"{held} held", "give it a machine without")
     if estimate.work.flops and held > used:
         return Problem("holds more GPUs than it computes on", f"{held} held, {used} used", "ask for fewer")
@@ -86,7 +85,7 @@ def _ends_in_time(estimate: "Estimate", planning: Planning) -> Problem | None:
     limit = estimate.step.machine.timeout_hours
     if estimate.hours <= limit:
         return None
-    from_endpoint = estimate.work.asked or estimate.work.serving
+    from_endpoint = estimate.work.asked or estimate.work.servings
     remedy = "raise the endpoint's concurrency" if from_endpoint else "ask for fewer completions"
     remedy = "give it more GPUs" if estimate.step.stage in SPREAD else remedy
     return Problem(

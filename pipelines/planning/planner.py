@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from components.common.endpoints import Served
 from components.common.errors import BadInput
+from components.common.step import inputs_by_reference
 from components.weights.task import Config as Weights
 from pipelines.parts import find_all
 from pipelines.planning.assumptions import CARDS, Card, Planning
@@ -23,12 +24,13 @@ HOUR = 3600.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """One step, its work, the cards that it is planned on (None without a GPU), how long it takes and what it costs."""
+    """One step, its work, the cards that it and the models that it serves are planned on (None without a GPU), how long it
+    takes and what it costs."""
 
     step: PlannedStep
     work: Work
     card: str | None
-    served_card: str | None
+    served_cards: tuple[str | None, ...]
     moved: float
     duration: Duration
     cost: Cost
@@ -40,13 +42,14 @@ class Estimate:
 
     @property
     def gpus(self) -> int:
-        """Those of the step's machine and those that serve a model for it."""
-        return self.step.machine.total_gpus + (self.work.serving.gpus if self.work.serving else 0)
+        """Those of the step's machine and the most that serve a model for it at one time."""
+        return self.step.machine.total_gpus + max((serving.gpus for serving in self.work.servings), default=0)
 
     @property
     def gpu_hours(self) -> float:
         """The step's GPUs are its own from start to end, whether they compute or wait."""
-        return self.gpus * self.hours
+        served = sum(each.gpus * self.duration.held(number) / HOUR for number, each in enumerate(self.work.servings))
+        return self.step.machine.total_gpus * self.hours + served
 
 
 @dataclass(frozen=True)
@@ -82,19 +85,20 @@ def _estimate_all(steps: Sequence[PlannedStep], planning: Planning) -> dict[str,
 
 
 def _timed(step: PlannedStep, works: Mapping[str, Work], recipe: Recipe) -> Estimate:
-    work, planning, machine, serving = works[step.name], recipe.planning, step.machine, works[step.name].serving
-    fetched = {origin for name, origin in step.inputs.items() if not _by_reference(step, name, bool(serving))}
+    work, planning, machine = works[step.name], recipe.planning, step.machine
+    fetched = {origin for name, origin in step.inputs.items() if not _by_reference(step, name)}
     moved = work.stored + sum(_size(works[origin].made) for origin in fetched)
     own = card_name(machine.node_selector, planning) if machine.total_gpus else None
-    served = card_name(serving.served.node_selector, planning) if serving and serving.gpus else None
-    cards = Cards(_card(own or planning.gpu, planning), _card(served or planning.gpu, planning))
+    served = tuple(card_name(each.served.node_selector, planning) if each.gpus else None for each in work.servings)
+    cards = Cards(_card(own or planning.gpu, planning), tuple(_card(name or planning.gpu, planning) for name in served))
     taken = duration(step, work, moved, cards, planning)
-    return Estimate(step, work, own, served, moved, taken, cost(step, work, own, served, taken.seconds / HOUR, recipe))
+    held = [(name, taken.held(number) / HOUR) for number, name in enumerate(served)]
+    return Estimate(step, work, own, served, moved, taken, cost(step, work, own, held, taken.seconds / HOUR, recipe))
 
 
-def _by_reference(step: PlannedStep, name: str, served: bool) -> bool:
+def _by_reference(step: PlannedStep, name: str) -> bool:
     """Whether a step wants to know only where an input is: a model that is served there, what a report's models come from."""
-    return (step.stage == "generation" and served and name == "model") or name.startswith("origin_")
+    return name in inputs_by_reference(step.stage, step.config) or name.startswith("origin_")
 
 
 def _sources(step: PlannedStep) -> Iterator[str]:

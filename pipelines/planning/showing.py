@@ -72,9 +72,10 @@ def _cells(estimates: Sequence[Estimate], plan: Plan) -> list[str]:
 
 
 def _gpus(estimate: Estimate) -> str:
-    own, serving = estimate.step.machine.total_gpus, estimate.work.serving
+    own = estimate.step.machine.total_gpus
     parts = [f"{own} {estimate.card}"] if own else []
-    return " + ".join(parts + ([f"{serving.gpus} {estimate.served_card} served"] if serving and serving.gpus else []))
+    served = zip(estimate.work.servings, estimate.served_cards, strict=True)
+    return " + ".join(parts + [f"{serving.gpus} {name} served" for serving, name in served if serving.gpus])
 
 
 def _show_totals(plan: Plan, console: Console) -> None:
@@ -182,7 +183,7 @@ def _step(each: Estimate, plan: Plan) -> dict[str, Any]:
         "stage": each.step.stage,
         "gpus": each.gpus,
         "card": each.card,
-        "served_card": each.served_card,
+        "served_cards": list(each.served_cards),
         "hours": each.hours if each.duration.timed else None,
         "gpu_hours": each.gpu_hours,
         "ends": plan.schedule.ends[each.step.name],

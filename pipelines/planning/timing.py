@@ -14,26 +14,34 @@ SPREAD = frozenset({"sft", "dpo"})
 
 @dataclass(frozen=True)
 class Cards:
-    """The card of the step's own machine, and that of the model which it serves."""
+    """The card of the step's own machine, and those of the models which it serves."""
 
     own: Card
-    served: Card
+    served: tuple[Card, ...]
 
 
 @dataclass(frozen=True)
 class Duration:
-    """Seconds of a step by what they go into. ``timed`` is False where a model runs on a CPU, whose speed nobody stated."""
+    """Seconds of a step by what they go into, ``served`` for each model that it serves.
+
+    ``timed`` is False where a model runs on a CPU, whose speed nobody stated.
+    """
 
     startup: float
     moving: float
     computing: float
     waiting: float
+    served: tuple[float, ...]
     timed: bool
 
     @property
     def seconds(self) -> float:
         """All of it, one after the other."""
-        return self.startup + self.moving + self.computing + self.waiting
+        return self.startup + self.moving + self.computing + self.waiting + sum(self.served)
+
+    def held(self, number: int) -> float:
+        """Seconds for which the GPUs of a served model are the step's: all but those of other models and of endpoints."""
+        return self.seconds - self.waiting - sum(self.served) + self.served[number]
 
 
 def card_name(node_selector: Mapping[str, str], planning: Planning) -> str:
@@ -53,11 +61,13 @@ def duration(step: PlannedStep, work: Work, moved: float, cards: Cards, planning
     """How long a step takes that moves ``moved`` bytes between the store and its disk, on these cards."""
     used = gpus_used(step)
     return Duration(
-        startup=planning.startup_minutes * 60 * (2 if work.serving else 1),
+        startup=planning.startup_minutes * 60 * (1 + len(work.servings)),
         moving=moved / (planning.store_gigabytes_per_second * 1e9),
         computing=_computing(work, cards.own, planning) / used if used else 0,
-        waiting=sum(_waiting(asked, planning) for asked in work.asked)
-        + (_served(work.serving, cards.served, planning) if work.serving else 0),
+        waiting=sum(_waiting(asked, planning) for asked in work.asked),
+        served=tuple(
+            _served(serving, card, planning) for serving, card in zip(work.servings, cards.served, strict=True)
+        ),
         timed=bool(used) or not work.flops,
     )
 
@@ -78,7 +88,8 @@ def _served(serving: Serving, card: Card, planning: Planning) -> float:
         return 0.0
     peak = serving.gpus * card.tflops * 1e12 * planning.reading_utilisation
     bandwidth = serving.gpus * card.bandwidth * 1e9 * planning.serving_utilisation
-    reading = sum(forward_flops(serving.shape, each.rows * each.prompt) for each in serving.decodings) / peak
+    read = serving.scored + sum(each.rows * each.prompt for each in serving.decodings)
+    reading = forward_flops(serving.shape, read) / peak
     arithmetic = sum(each.flops(serving.shape) for each in serving.decodings) / peak
     memory = sum(each.bytes(serving.shape, serving.width) for each in serving.decodings) / bandwidth
     return serving.bytes / (planning.store_gigabytes_per_second * 1e9) + reading + max(arithmetic, memory)

@@ -89,11 +89,15 @@ class Asked:
 
 @dataclass(frozen=True)
 class Serving:
-    """A model that the step brings up on GPUs beside its own pod, and what is sampled from it."""
+    """A model that the step brings up on GPUs beside its own pod, and what is sampled from it.
+
+    ``scored`` are tokens that it reads for their likelihoods alone.
+    """
 
     served: Served
     shape: Shape
     decodings: tuple[Decoding, ...]
+    scored: float = 0
 
     @property
     def gpus(self) -> int:
@@ -121,7 +125,7 @@ class Work:
     """What one step does.
 
     ``generated``, ``read`` and ``trained`` count tokens (written by sampling; forward passes; forward and backward);
-    those of a model that is served for the step count as its own. FLOPs are apart by what bounds them;
+    those of models that are served for the step, one after the other, count as its own. FLOPs are apart by what bounds them;
     ``decoding_bytes`` is what sampling reads of the card's memory. ``stored`` is what the artifact takes, ``working``
     the disk beside it (checkpoints), ``weights`` the memory of weights and optimiser, ``cache`` that of a batch's keys and
     values, ``rows`` the rows or items that the step handles.
@@ -141,7 +145,7 @@ class Work:
     weights: float = 0
     cache: float = 0
     asked: tuple[Asked, ...] = field(default=())
-    serving: Serving | None = None
+    servings: tuple[Serving, ...] = field(default=())
 
     @property
     def flops(self) -> float:

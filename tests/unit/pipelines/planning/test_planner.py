@@ -207,14 +207,14 @@ SERVED = (
 
 def test_a_teacher_that_is_served_takes_its_gpus_from_start_to_end():
     step = planned("8b", SERVED, until="arbitrage")["generate-t"]
-    assert (step.step.machine.total_gpus, step.gpus, step.card, step.served_card) == (0, 6, None, "H100")
+    assert (step.step.machine.total_gpus, step.gpus, step.card, step.served_cards) == (0, 6, None, ("H100",))
     assert step.work.generated == 230_000 * 450 and step.work.read == 230_000 * 150
     weights = 2 * QWEN.parameters
     cache = 230_000 * 450 * (150 + 225) * 4 * 64 * 8 * 128  # K and V of 64 layers, 8 heads of 128, in 16 bits
     batches = -(-230_000 // 32) * 450  # 32 requests a replica
     sampling = (batches * weights + cache) / (6 * 3350e9 * 0.5)
     reading = 2 * QWEN.computed * 230_000 * 150 / (6 * 989e12 * 0.35)
-    assert step.duration.waiting == pytest.approx(weights / 0.5e9 + reading + sampling)
+    assert step.duration.served == (pytest.approx(weights / 0.5e9 + reading + sampling),)
     assert step.duration.startup == 2 * 180
     assert step.gpu_hours == pytest.approx(6 * step.hours)
 
@@ -229,15 +229,55 @@ def test_a_served_model_that_does_not_fit_is_noted_and_one_of_unknown_size_is_as
         planned("8b", SERVED.replace("Qwen/Qwen2.5-32B-Instruct", "x/y"))
 
 
-def test_a_judge_that_is_served_counts_beside_the_evaluated_model():
-    judge = "evaluation.judge={kind: served, served: {source: 'hf://meta-llama/Llama-3.1-70B-Instruct', gpus: 4}}"
-    steps = planned("8b", judge)
+JUDGE = "evaluation.judge={kind: served, served: {source: 'hf://meta-llama/Llama-3.1-70B-Instruct', gpus: 4}}"
+
+
+def test_a_judge_that_is_served_follows_the_served_model_that_it_judges():
+    steps = planned("8b", JUDGE, "evaluation.answers.served.replicas=2")
     first, final = steps["evaluate-gemma-2-9b"], steps["evaluate-final"]
-    assert (first.gpus, final.gpus) == (1, 5)
-    assert final.work.serving.decodings[0].rows == 4 * (500 * 23 + 200 * 5 + 200 * 23)
-    assert final.duration.waiting > 0 and final.duration.computing == pytest.approx(
-        steps["evaluate-base"].duration.computing
-    )
+    assert (first.gpus, final.gpus) == (4, 4)  # one after the other: the most at one time
+    answers, judge = final.work.servings
+    assert judge.decodings[0].rows == 4 * (500 * 23 + 200 * 5 + 200 * 23)
+    assert (answers.gpus, final.duration.computing, final.card) == (2, 0, None)
+    answering, judging = final.duration.served
+    around = final.duration.startup + final.duration.moving
+    assert answering > 0 and judging > 0 and final.duration.startup == 3 * 180
+    assert final.gpu_hours == pytest.approx((2 * (around + answering) + 4 * (around + judging)) / 3600)
+
+
+LOCAL = (
+    "evaluation.answers={engine: transformers}",
+    "online.check.answers={engine: transformers}",
+    "resources.evaluation={gpus: 1, memory: 64Gi, timeout_hours: 12}",
+)
+
+
+def test_a_judge_that_is_served_counts_beside_a_model_in_process():
+    steps = planned("8b", JUDGE, *LOCAL)
+    final = steps["evaluate-final"]
+    assert final.gpus == 5 and final.duration.served[0] > 0
+    assert final.duration.computing == pytest.approx(steps["evaluate-base"].duration.computing) and final.work.flops
+
+
+def test_a_served_model_reads_what_it_would_read_in_process_and_its_weights_are_not_moved():
+    there, here = planned("8b")["evaluate-base"], planned("8b", *LOCAL)["evaluate-base"]
+    (serving,) = there.work.servings
+    assert (there.work.read, there.work.generated) == (here.work.read, here.work.generated)
+    written = sum(each.rows * each.prompt for each in serving.decodings)
+    assert serving.scored + written == pytest.approx(there.work.read) and serving.scored > written
+    assert here.moved - there.moved == pytest.approx(here.work.weights)
+    assert there.gpu_hours < 4 * there.hours  # it is gone while the judge is asked
+
+
+def test_a_baseline_behind_an_endpoint_is_paid_by_the_token():
+    endpoint = "{url: 'https://api.example.com/v1', model: m, input_price: 1, output_price: 10}"
+    baseline = f"baselines=[{{name: x, license: proprietary, tokenizer: 'hf://a/b', endpoint: {endpoint}}}]"
+    steps = planned("8b", baseline)
+    (asked,) = steps["evaluate-x"].work.asked
+    assert asked.requests > 14042 * 20 and asked.prompt_tokens > 14042 * 20 * 1000
+    assert steps["evaluate-x"].gpu_hours == steps["evaluate-x"].work.flops == 0
+    assert steps["evaluate-x"].cost.known > (asked.prompt_tokens + 10 * asked.completion_tokens) / 1e6 - 1
+    assert len(steps["evaluate-base"].work.asked) == 1  # the judge
 
 
 def test_a_price_that_is_not_given_is_named_and_not_guessed():
@@ -248,11 +288,12 @@ def test_a_price_that_is_not_given_is_named_and_not_guessed():
 
 
 def test_what_will_not_fit_or_end_is_noted():
-    notes = "\n".join(plan(load_recipe("32b", ["resources.data.storage=50Gi"])).notes)
+    baseline = "baselines=[{name: llama-3-1-70b, license: L, source: 'hf://meta-llama/Llama-3.1-70B-Instruct'}]"
+    notes = "\n".join(plan(load_recipe("32b", [*LOCAL, baseline, "resources.data.storage=50Gi"])).notes)
     assert "do not fit into the 80 GB of a H100: evaluate-llama-3-1-70b (141 GB each)" in notes
     assert "cache of a batch do not fit into the 80 GB of a H100: check-offline (70 + " in notes
-    short = "\n".join(plan(load_recipe("8b", ["resources.evaluation.timeout_hours=12"])).notes)
-    assert "takes longer than its timeout of 12 h: evaluate-aya-23-8b (14 h)" in short
+    short = "\n".join(plan(load_recipe("8b", LOCAL)).notes)
+    assert "takes longer than its timeout of 12 h: evaluate-base (14 h)" in short
     assert "needs more disk" in notes and "base (70 GB)" in notes
     small = "\n".join(plan(load_recipe("8b", ["resources.training.gpus=1"])).notes)
     assert "weights, gradients and optimiser do not fit" in small and "sft-common (128 GB each)" in small
