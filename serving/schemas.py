@@ -116,12 +116,16 @@ class ChatRequest(_OpenAIFields):
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
+#: More are refused unseen, whatever the limits on answers are.
+MOST_PROMPTS = 1024
 Prompts = list[str] | list[list[int]]
 
 
 def _prompts(value: Any) -> Prompts:
     """One prompt or several, each a text or token ids; by hand, since a validator would note every wrong token."""
     several = value if isinstance(value, list) and value and type(value[0]) is not int else [value]
+    if len(several) > MOST_PROMPTS:
+        raise ValueError(f"has {len(several)} prompts, at most {MOST_PROMPTS} are looked at")
     if all(type(prompt) is str for prompt in several) or all(map(_is_token_ids, several)):
         return several
     raise ValueError("must be a text, a list of token ids, or a list of either, and not empty")

@@ -69,6 +69,16 @@ BROKEN = {
     "arbitrage={routing: single, teacher: nobody}": r"arbitrage\.teacher: 'nobody' is not among the teachers",
     "arbitrage={routing: fixed, experts: {de: nobody}}": r"arbitrage\.experts",
     "languages=[en, en2]": r"languages: 'en2' is not among the 23 languages",
+    "evaluation.answers={engine: openai, endpoint: {url: 'http://h/v1', model: m}}": (
+        r"evaluation\.answers: each step evaluates its own model"
+    ),
+    "online.check.answers={engine: openai, served: {source: 'hf://a/b'}}": r"online\.check\.answers: each step",
+    "baselines=[{name: x, license: L, endpoint: {url: 'http://h/v1', model: m}}]": (
+        r"baselines: 'x' needs the tokenizer of its model for multiple choice; add tokenizer: hf://org/name"
+    ),
+    "baselines=[{name: x, license: L, source: 'hf://a/b', tokenizer: 'hf://a/b'}]": r"tokenizer is the model's own",
+    "baselines=[{name: x, license: L, served: {}}]": r"'x': served\.source is missing",
+    "baselines=[{name: x, license: L}]": r"'x' needs one of source, endpoint and served",
     "online.rounds=9": r"prompts\.portions: 'round-4' is not among the portions",
     "base.source=somewhere": r"--set base\.source=somewhere: base\.source: write hf://org/name@revision, file:///folder or",
     "teachers=[{name: A, license: x}]": r"teachers\.0\.name: write small letters, digits and hyphens",
