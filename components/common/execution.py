@@ -12,6 +12,7 @@ from typing import Any
 
 from components.common.artifacts import Reference
 from components.common.cluster import RUN
+from components.common.ending import terminable
 from components.common.errors import BadInput, ExpanseError, error_of
 from components.common.forking import ask
 from components.common.pod_tracking import track
@@ -45,7 +46,8 @@ def execute(
     """
     try:
         step = Step(name, stage, configuration, {key: _references(value) for key, value in inputs.items()})
-        reference = perform(step, code).reference
+        with terminable():
+            reference = perform(step, code).reference
         about = describe(name, reference)
         if pages:
             show_pages(default_store(), reference, pages, about)
@@ -71,7 +73,8 @@ def perform(step: Step, code: str) -> Outcome:
         event("failed", step.name, error=str(error) or type(error).__name__, exit_code=getattr(error, "exit_code", 1))
         if not isinstance(error, ExpanseError):
             event("traceback", step.name, text=traceback.format_exc())
-        _record(step, None, started)
+        if not isinstance(error, SystemExit):  # who is told to end has no time, and is tried again elsewhere
+            _record(step, None, started)
         raise
     reference = asdict(outcome.reference)
     event("finished", step.name, cached=outcome.cached, metrics=reference["metadata"], reference=reference)

@@ -12,14 +12,17 @@ import yaml
 
 from components.common.artifacts import MANIFEST, Provenance, Reference, read_manifest, verify
 from components.common.canonical import canonical_json, file_digest
+from components.common.ending import terminable
 from components.common.errors import BadInput, ExpanseError
 from components.common.step import STORE, Step, default_store, run_step
 
 
 def main(stage: str, arguments: Sequence[str] | None = None) -> None:
     """Parse ``arguments`` (or the process's own), run the stage, and exit with the code of the error if there is one."""
+    options = parser(stage).parse_args(arguments)
     try:
-        run_alone(stage, parser(stage).parse_args(arguments))
+        with terminable():
+            run_alone(stage, options)
     except ExpanseError as error:
         print(f"expanse: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None

@@ -1,11 +1,10 @@
 """An endpoint for as long as a step needs it: created or adopted, awaited, and removed by the last who used it."""
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from components.common.ending import terminable
 from components.common.endpoints import Endpoint, Served
 from components.common.errors import BadInput, ExpanseError, Transient
 from components.common.inference.health import address
@@ -43,7 +42,7 @@ def brought_up(
     """
     services = services or Services()
     session = _Session(services, _body(served, uri, label), patience)
-    with _terminable():
+    with terminable():
         try:
             service = session.ready(served.ready_minutes)
             url = base_url(address(service), session.name, patience.poll, served.ready_minutes * 60)
@@ -150,21 +149,3 @@ class _Session:
                 return
             time.sleep(min(1.0, self._patience.poll))
         print(f"{self.called} is still being deleted; nothing waits for it.", flush=True)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception does, so that the service of a cancelled run goes."""
-    usual = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if not usual:
-        yield
-        return
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -80,6 +80,41 @@ def test_a_run_that_is_killed_in_mid_shard_asks_for_the_missing_answers_only(pro
     assert not list(output.parent.rglob("*.jsonl"))
 
 
+IN_A_POD = """
+import sys
+from pathlib import Path
+from components.common.standalone import adopt
+from components.generation.component import generation
+from tests.shells import run_shell
+configuration, prompts, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+run_shell(generation, "generation", configuration, {"prompts": adopt(prompts)}, folder)
+"""
+
+
+def test_an_evicted_pod_keeps_its_answers_within_its_grace_period(prompts, tmp_path, service, root, monkeypatch):
+    monkeypatch.setenv("EXPANSE_STORE", root)
+    endpoint = Endpoint()
+    endpoint.delay = 0.02
+    settings = config(endpoint.url).model_copy(update={"shard": COUNT})
+    command = [sys.executable, "-c", IN_A_POD, settings.model_dump_json(), str(prompts)]
+    pod = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([*command, str(tmp_path / "first")], cwd=ROOT, env=pod) as child:
+        deadline = time.monotonic() + 120
+        while len(endpoint.requests) < 20 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=30) == 143
+    first = asked(endpoint)
+    assert 20 <= len(first) < 2 * COUNT
+    endpoint.requests.clear()
+    elsewhere = {**pod, "EXPANSE_SCRATCH": str(tmp_path / "elsewhere")}
+    subprocess.run([*command, str(tmp_path / "second")], cwd=ROOT, env=elsewhere, check=True, timeout=120)
+    again = asked(endpoint)
+    endpoint.close()
+    assert len(set(first) & set(again)) <= 2  # what was under way when the pod was told to end
+    assert len(set(first) | set(again)) == 2 * COUNT
+
+
 def seeds(requests, number):
     return {each for each in requests if each[0] == f"Frage {number}"}
 
