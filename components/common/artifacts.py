@@ -7,7 +7,7 @@ every byte.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,6 +18,8 @@ from components.common.errors import BadInput, storage_error
 MANIFEST = "manifest.json"
 LONGEST_NAME = 255  # bytes, in the usual file systems
 Scalar = float | int | str
+#: What reading JSON and taking fields out of it may raise when it is not what it should be.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,12 @@ class Reference:
     def load(cls, path: Path) -> "Reference":
         """Read a reference file; raises BadInput when it is missing or is not one."""
         try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            reference = cls(**json.loads(path.read_text(encoding="utf-8")))
+            texts = (reference.stage, reference.key, reference.uri, reference.digest)
+            if not all(isinstance(each, str) for each in texts) or not isinstance(reference.metadata, dict):
+                raise ValueError("a field has another type")
+            return reference
+        except UNREADABLE as error:
             raise BadInput(
                 f"{path} is not an artifact reference ({error}); give the file that a step wrote."
             ) from error
@@ -73,23 +79,30 @@ def write_manifest(
 ) -> Reference:
     """Hash and sync every file below ``folder``, then write its manifest by rename.
 
-    A folder that is verified again before anyone relies on it needs no sync: then ``durable`` is False.
+    A folder that is verified again before anyone relies on it needs no sync: then ``durable`` is False. Raises BadInput
+    for a symbolic link and for a name that readers would refuse.
     """
-    files = {str(path.relative_to(folder).as_posix()): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    paths = sorted(folder.rglob("*"))
+    link = next((path for path in paths if path.is_symlink()), None)
+    if link is not None:
+        raise BadInput(f"{link} is a symbolic link; put the file itself there.")
+    written = [path for path in paths if path.is_file() and path != folder / MANIFEST]
+    files = {path.relative_to(folder).as_posix(): path for path in written}
+    _check_names(folder, files)
     entries = {
         name: {"sha256": sha256, "size": files[name].stat().st_size}
         for name, sha256 in zip(files, file_digests(list(files.values())), strict=True)
     }
-    for path in files.values() if durable else ():
-        _sync(path)
+    for path in paths if durable else ():  # folders too: they hold the names
+        sync(path)
     document = {"provenance": asdict(provenance), "metadata": dict(metadata), "files": entries}
     temporary = folder / f".{MANIFEST}"
     temporary.write_text(canonical_json(document), encoding="utf-8")
     if durable:
-        _sync(temporary)
+        sync(temporary)
     temporary.rename(folder / MANIFEST)
     if durable:
-        _sync(folder)
+        sync(folder)
     return read_manifest(folder)
 
 
@@ -98,13 +111,11 @@ def read_manifest(folder: Path) -> Reference:
     path = folder / MANIFEST
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        provenance = Provenance(**document["provenance"])
-        size = sum(entry["size"] for entry in document["files"].values())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        made, metadata = Provenance(**document["provenance"]), dict(document["metadata"])
+        size = sum(int(entry["size"]) for entry in document["files"].values())
+        return Reference(made.stage, made.key, folder.resolve().as_uri(), file_digest(path), size, metadata)
+    except UNREADABLE as error:
         raise BadInput(f"{folder} is not a committed artifact: {MANIFEST} is missing or damaged ({error}).") from error
-    return Reference(
-        provenance.stage, provenance.key, folder.resolve().as_uri(), file_digest(path), size, document["metadata"]
-    )
 
 
 def verify(folder: Path, expected: str | None = None) -> None:
@@ -139,19 +150,26 @@ def read_entries(folder: Path) -> dict[str, Any]:
     try:
         entries: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["files"]
         whole = all(isinstance(each["size"], int) and isinstance(each["sha256"], str) for each in entries.values())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise BadInput(f"{path} is missing or damaged ({error}); run the step again.") from error
-    above = {parent.as_posix() for name in entries for parent in PurePosixPath(name).parents}
-    for name in entries:
-        parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or not name.isprintable() or name in above or not whole:
-            raise BadInput(f"{path} lists the file name {name!r}, which leaves its folder or is no file's.")
-        if any(len(part.encode()) > LONGEST_NAME for part in parts):
-            raise BadInput(f"{path} lists a file name longer than {LONGEST_NAME} bytes: {name[:40]!r}...; shorten it.")
+    if not whole:
+        raise BadInput(f"{path} lists files without their size and sha256; run the step again.")
+    _check_names(path, entries)
     return entries
 
 
-def _sync(path: Path) -> None:
+def _check_names(where: Path, names: Collection[str]) -> None:
+    above = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
+    for name in names:
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts or not name.isprintable() or name in above:
+            raise BadInput(f"{where} lists the file name {name!r}, which leaves its folder or is no file's.")
+        if any(len(part.encode()) > LONGEST_NAME for part in parts):
+            raise BadInput(f"{where} lists a file name longer than {LONGEST_NAME} bytes: {name[:40]!r}...; shorten it.")
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file's bytes, or the names in a folder, through a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -35,13 +35,13 @@ def get_object(client: Any, location: Location, patient: bool = False) -> bytes:
     return attempt(location, work, patient=patient)
 
 
-def get_verified(client: Any, location: Location, sha256: str) -> bytes:
-    """The bytes of one small object that must have this digest; raises BadInput when they keep having another."""
+def get_verified(client: Any, folder: Location, name: str, sha256: str) -> bytes:
+    """The bytes of a small file of an artifact; raises BadInput when they keep having another digest."""
     for _ in range(ROUNDS):
-        data = get_object(client, location, patient=True)
+        data = get_object(client, folder / name, patient=True)
         if hashlib.sha256(data).hexdigest() == sha256:
             return data
-    raise BadInput(f"{location} does not have the sha256 {sha256}; run the step that makes it again.")
+    raise _damaged(folder, name, f"does not have the sha256 {sha256}")
 
 
 def download_folder(client: Any, source: Location, sha256: str, target: Path) -> None:
@@ -51,7 +51,7 @@ def download_folder(client: Any, source: Location, sha256: str, target: Path) ->
     killed download goes on with them. ``target`` appears by rename once all files have their digests. Raises NoRoomError
     when the disk is too small, before anything is transferred, BadInput when a stored file is damaged.
     """
-    manifest = get_verified(client, source / MANIFEST, sha256)
+    manifest = get_verified(client, source, MANIFEST, sha256)
     arriving = target.with_name(f".{target.name}.partial")
     needed = None
     try:
@@ -82,7 +82,13 @@ def _fetch_all(client: Any, source: Location, files: list["Arriving"]) -> None:
         run_all(partial(_fetch_part, client, source, file, part) for file in waiting for part in file.missing())
     damaged = next((file for file in files if not file.whole()), None)
     if damaged is not None:
-        raise BadInput(f"{source / damaged.name} differs from its manifest; run the step that makes it again.")
+        raise _damaged(source, damaged.name, "differs from its manifest")
+
+
+def _damaged(folder: Location, name: str, how: str) -> BadInput:
+    """While its commit is there a step counts as finished, and a file with the right name and checksum as sent."""
+    artifact = str(folder).rpartition("/")[0]
+    return BadInput(f"{folder / name} {how}; remove {artifact}/ whole, then run the step that makes it again.")
 
 
 def _check_space(arriving: Path, entries: Mapping[str, Any]) -> int:

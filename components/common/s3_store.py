@@ -18,6 +18,7 @@ from typing import Any
 
 from components.common.artifacts import (
     MANIFEST,
+    UNREADABLE,
     Provenance,
     Reference,
     read_entries,
@@ -86,10 +87,10 @@ class S3Store:
 
     def _bring_files(self, reference: Reference, names: Sequence[str], folder: Path) -> None:
         source = Location.parse(reference.uri)
-        _write(folder / MANIFEST, get_verified(self.client, source / MANIFEST, reference.digest))
+        _write(folder / MANIFEST, get_verified(self.client, source, MANIFEST, reference.digest))
         entries = read_entries(folder)
         for name in entries.keys() & set(names):
-            _write(folder / name, get_verified(self.client, source / name, entries[name]["sha256"]))
+            _write(folder / name, get_verified(self.client, source, name, entries[name]["sha256"]))
 
     def produce(self, provenance: Provenance, produce: Produce) -> Reference:
         """See Store.produce.
@@ -144,7 +145,7 @@ class S3Store:
             if (fields["stage"], fields["key"]) != (stage, key) or not DIGEST.fullmatch(fields["digest"]):
                 raise ValueError("it is of another artifact")
             return Reference(uri=str(place / fields["digest"][:SHORT]), **fields)
-        except (ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise BadInput(
                 f"{place / COMMIT} is no commit ({error}); remove it, then run the step that makes it again."
             ) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.common.artifacts import MANIFEST, read_entries
-from components.common.errors import BadInput, Transient
+from components.common.errors import Transient
 from components.common.s3_client import CHUNK, DamagedError, Location, MissingObjectError, attempt, pages
 from components.common.s3_parallel import run_all
 
@@ -59,13 +59,10 @@ def list_uploads(client: Any, folder: Location) -> list[tuple[str, str]]:
 def upload_folder(client: Any, folder: Path, target: Location) -> None:
     """Send a folder with a manifest to ``target``, the manifest last.
 
-    Files and parts that are there already, with the right checksum, are not sent again. Raises BadInput for a symbolic
-    link or a name that no object can have, before anything is sent.
+    Files and parts that are there already, with the right checksum, are not sent again. Raises BadInput for a name that no
+    object can have, before anything is sent.
     """
     entries = read_entries(folder)
-    link = next((path for path in sorted(folder.rglob("*")) if path.is_symlink()), None)
-    if link is not None:
-        raise BadInput(f"{link} is a symbolic link; put the file itself there.")
     files = [
         Leaving(client, folder / name, target / name, each["size"], each["sha256"]) for name, each in entries.items()
     ]

@@ -6,12 +6,21 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
-from components.common.artifacts import MANIFEST, Provenance, Reference, Scalar, read_manifest, verify, write_manifest
+from components.common.artifacts import (
+    MANIFEST,
+    Provenance,
+    Reference,
+    Scalar,
+    read_manifest,
+    sync,
+    verify,
+    write_manifest,
+)
 from components.common.errors import FULL, STORAGE_ERRORS, BadInput, ExpanseError, storage_error
 
 ATTEMPTS = ".attempts"
@@ -68,8 +77,27 @@ class LocalStore:
             return None
 
     def fetch(self, reference: Reference) -> Path:
-        """See Store.fetch; the folder is the artifact's own, nothing is copied."""
-        return fetch_local(reference) if _is_local(reference.uri) else open_store(reference.uri).fetch(reference)
+        """See Store.fetch; the folder is the artifact's own, nothing is copied.
+
+        One that is damaged is refused and from then on not found, so that running its step again makes it anew.
+        """
+        if not _is_local(reference.uri):
+            return open_store(reference.uri).fetch(reference)
+        try:
+            return fetch_local(reference)
+        except BadInput:
+            self._disown(folder_of(reference.uri))
+            raise
+
+    def _disown(self, folder: Path) -> None:
+        """Take the manifest from a folder of this store that no longer is what its manifest says."""
+        if folder.parents[1] != self.root.resolve() or not (folder / MANIFEST).is_file():
+            return
+        with suppress(OSError), locked(self.root / ATTEMPTS / f"{folder.parent.name}-{folder.name}"):
+            try:
+                verify(folder)
+            except BadInput:
+                (folder / MANIFEST).rename(folder / f"damaged-{MANIFEST}")
 
     def produce(self, provenance: Provenance, produce: Produce) -> Reference:
         """See Store.produce; raises Transient when the disk is full or read-only."""
@@ -91,6 +119,7 @@ class LocalStore:
             shutil.rmtree(final)
         final.parent.mkdir(parents=True, exist_ok=True)
         output.rename(final)
+        sync(final.parent)
         shutil.rmtree(scratch(output), ignore_errors=True)
         return read_manifest(final)
 

@@ -111,9 +111,14 @@ def test_a_damaged_object_is_refused_by_name_and_leaves_no_artifact(service, roo
     body = service.client().get_object(Bucket=location.bucket, Key=location.key)["Body"].read()
     service.client().put_object(Bucket=location.bucket, Key=location.key, Body=body[:-1] + b"?")
     other = elsewhere(root, tmp_path)
-    with pytest.raises(BadInput, match=name):
+    with pytest.raises(BadInput, match=rf"{name} .*; remove {root}/merging/{PROVENANCE.key}/ whole, then run"):
         other.fetch(made)
     assert not list((tmp_path / "elsewhere" / "artifacts").glob("[0-9a-f]*"))
+    for key in keys(service, root):
+        if key.startswith("merging/"):
+            service.client().delete_object(Bucket=location.bucket, Key=f"team/store/{key}")
+    assert other.find("merging", PROVENANCE.key) is None
+    assert S3Store(root, tmp_path / "third").fetch(other.produce(PROVENANCE, write(big=MIB))).is_dir()
 
 
 def test_names_with_spaces_and_other_letters_are_kept(service, root, tmp_path):
