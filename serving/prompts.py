@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+from components.common.errors import BadInput
 from components.common.models import encode_conversations
 from serving.batch import Tokens
 from serving.limits import Limits, Refused
@@ -23,14 +24,13 @@ class Encoder:
 
     def conversation(self, messages: list[dict[str, str]]) -> Tokens:
         """The tokens of a chat up to where the assistant's answer begins; special tokens in messages are plain text."""
-        from jinja2 import TemplateError
-
         self._check_length(sum(len(message["content"]) for message in messages))
         try:
             with self._lock:
                 (tokens,) = encode_conversations(self._tokenizer, [messages], add_generation_prompt=True)
-        except (TemplateError, ValueError) as error:
-            raise Refused(400, f"The model's chat template refuses these messages: {error}.", "messages") from error
+        except BadInput as error:
+            reason = error.__cause__ or error
+            raise Refused(400, f"The model's chat template refuses these messages: {reason}.", "messages") from error
         return self._checked(tokens)
 
     def text(self, prompt: str) -> Tokens:

@@ -11,7 +11,7 @@ from components.common.errors import BadInput
 from components.common.safetensors_header import SafetensorsFile, TensorEntry, parse_object
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-MAX_JSON = 16_000_000
+MAX_JSON, MAX_TEMPLATE = 16_000_000, 1_000_000
 PICKLES = frozenset(
     {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill", ".npy", ".npz", ".h5", ".keras"}
 )
@@ -84,6 +84,8 @@ def _check_name(folder: Path, path: Path) -> None:
         raise BadInput(f"{path} would load another base model; merge the adapter into the weights and remove it.")
     if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(folder.resolve())):
         raise BadInput(f"{path} is a symlink that leaves the folder or leads nowhere; copy with `cp -rL`.")
+    if suffix == ".jinja" and path.stat().st_size > MAX_TEMPLATE:
+        raise BadInput(f"{path} is larger than {MAX_TEMPLATE:,} bytes, which no chat template needs; replace it.")
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise BadInput(f"{path} is neither a file nor a folder; remove it.")

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.common.canonical import digest
+from components.common.chat_templates import check_chat_template, refusals_explained
+from components.common.errors import BadInput
 from components.common.model_files import check_model_folder
 
 if TYPE_CHECKING:
@@ -15,18 +17,20 @@ USER, ASSISTANT = "user", "assistant"
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
     """The tokenizer of a checked model folder, padding on the left as generation needs."""
+    check_model_folder(folder, weights=False)  # before transformers is imported, here and below
     from transformers import AutoTokenizer
 
-    check_model_folder(folder, weights=False)
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="left")
+    check_chat_template(tokenizer)
+    return tokenizer
 
 
 def load_causal_lm(folder: Path, dtype: str = "auto") -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """A causal language model in evaluation mode, on the GPU if there is one, and its tokenizer."""
+    check_model_folder(folder)
     import torch
     from transformers import AutoModelForCausalLM
 
-    check_model_folder(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device).eval()
     return model, load_tokenizer(folder)
@@ -34,13 +38,13 @@ def load_causal_lm(folder: Path, dtype: str = "auto") -> "tuple[PreTrainedModel,
 
 def load_reward_model(folder: Path, dtype: str = "auto") -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """A sequence classifier with one label in evaluation mode, and its tokenizer."""
+    check_model_folder(folder)
     import torch
     from transformers import AutoModelForSequenceClassification
 
     from components.common.reward_model import register
 
     register()
-    check_model_folder(folder)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype, local_files_only=True)
     return model.to(device).eval(), load_tokenizer(folder)
@@ -72,9 +76,10 @@ def encode_conversations(
 def _apply_template(tokenizer: Any, conversations: list[list[dict[str, str]]], generation: bool) -> list[list[int]]:
     if not conversations:
         return []
-    encoded = tokenizer.apply_chat_template(
-        conversations, add_generation_prompt=generation, tokenize=True, return_dict=True
-    )
+    with refusals_explained(tokenizer):
+        encoded = tokenizer.apply_chat_template(
+            conversations, add_generation_prompt=generation, tokenize=True, return_dict=True
+        )
     return [list(ids) for ids in encoded["input_ids"]]
 
 
@@ -82,9 +87,14 @@ def _encode_as_text(tokenizer: Any, turns: list[dict[str, str]], generation: boo
     """The template around marks, then the contents in place of the marks, their control tokens switched off."""
     marks = [f"expanse-{digest([turns, index])}" for index in range(len(turns))]
     marked = [{**turn, "content": mark} for turn, mark in zip(turns, marks, strict=True)]
-    rest = tokenizer.apply_chat_template(marked, add_generation_prompt=generation, tokenize=False)
+    with refusals_explained(tokenizer):
+        rest = tokenizer.apply_chat_template(marked, add_generation_prompt=generation, tokenize=False)
     ids: list[int] = []
     for mark, turn in zip(marks, turns, strict=True):
+        if rest.count(mark) != 1:
+            raise BadInput(
+                f"The chat template of {tokenizer.name_or_path} does not write every message once; replace it."
+            )
         before, rest = rest.split(mark)
         ids += tokenizer.encode(before, add_special_tokens=False)
         ids += tokenizer.encode(turn["content"], add_special_tokens=False, split_special_tokens=True)

@@ -93,6 +93,23 @@ def test_nothing_heavy_is_imported():
     assert done.stdout.strip() == "set()"
 
 
+@pytest.mark.parametrize("loader", ["load_tokenizer", "load_causal_lm", "load_reward_model"])
+def test_a_folder_is_refused_before_transformers_is_imported(folder, loader):
+    (folder / "modeling.py").write_text("raise SystemExit('run')")
+    code = f"""
+import sys
+from pathlib import Path
+from components.common import errors, models
+try:
+    models.{loader}(Path(sys.argv[1]))
+except errors.BadInput as error:
+    print({{"torch", "transformers", "modeling"}} & set(sys.modules), error)
+"""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.startswith("set()") and "modeling.py is code" in done.stdout
+
+
 @pytest.mark.parametrize(
     "name",
     [
