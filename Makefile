@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test check format lock bench cluster-test images image-test image-tools manifests
+.PHONY: run test faults check format lock bench cluster-test images image-test image-tools manifests
 
 run: $(READY)
 	$(BIN)/python -m pipelines.cli run
@@ -11,6 +11,10 @@ run: $(READY)
 # On two processes, a file to a process: what a file's tests share is made once.
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# Of these the ones about kills, damage, full disks, hostile files and races.
+faults: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m faults
 
 # Against a real Kubernetes API: the one of KUBECONFIG, else ../shared/minicluster where it is there and can start.
 cluster-test: $(READY)

@@ -8,6 +8,7 @@ every byte.
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -52,12 +53,16 @@ class Reference:
     metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write the reference file, with the folders above it; raises Transient or BadInput where that is impossible."""
+        """Write the reference file by rename, with the folders above it; raises Transient or BadInput where that fails."""
+        temporary = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            temporary.replace(path)
         except OSError as error:
-            raise storage_error(error, path.parent) from error
+            with suppress(OSError):
+                temporary.unlink()
+            raise storage_error(OSError(error.errno, error.strerror, str(path)), path.parent) from error
 
     @classmethod
     def load(cls, path: Path) -> "Reference":

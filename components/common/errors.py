@@ -44,13 +44,18 @@ WRONG_PATH = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETO
 STORAGE_ERRORS = FULL | {errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 
 
-def storage_error(error: OSError, folder: Path, needed: int | None = None) -> ExpanseError:
-    """Turn a failed write below ``folder`` into one sentence: with the needed and the free bytes, or the path that is wrong."""
+def storage_error(
+    error: OSError, folder: Path, needed: int | None = None, at_least: bool = False
+) -> BadInput | Transient:
+    """Turn a failed write below ``folder`` into one sentence: with the needed and the free bytes, or the path that is wrong.
+
+    ``at_least`` says that ``needed`` is no more than what had been written by then.
+    """
     if error.errno in WRONG_PATH:
         return BadInput(f"{error.filename or folder} cannot be written: {os.strerror(error.errno)}; give another path.")
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(existing).free
-    wanted = "" if needed is None else f"{needed:,} bytes are needed, "
+    wanted = "" if needed is None else f"{'more than ' if at_least else ''}{needed:,} bytes are needed, "
     reason = os.strerror(error.errno or 0)
     sentence = (
         f"Cannot write to {existing}: {reason} ({wanted}{free:,} bytes are free); "

@@ -51,9 +51,9 @@ def execute(
         about = describe(name, reference)
         if pages:
             show_pages(default_store(), reference, pages, about)
+        reference.save(Path(output.path))
     except ExpanseError as error:
         raise SystemExit(_say(error)) from None
-    reference.save(Path(output.path))
     output.metadata.update(about)
 
 

@@ -76,12 +76,17 @@ def _reference(path: Path) -> Reference:
 
 
 def adopt(folder: Path) -> Reference:
-    """A reference to a folder that no step made: its files are committed to the store as they are."""
+    """A reference to a folder that no step made: its files are committed to the store as they are.
+
+    Raises BadInput for an empty folder and for symbolic links, which lead to files that nobody meant to share.
+    """
     if (folder / MANIFEST).is_file():
         verify(folder)
         return read_manifest(folder)
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+    paths = sorted(folder.rglob("*"))
+    if link := next((path for path in paths if path.is_symlink()), None):
+        raise BadInput(f"{link} is a symbolic link; give a copy of {folder} made with `cp -rL`.")
+    files = {path.relative_to(folder).as_posix(): file_digest(path) for path in paths if path.is_file()}
     if not files:
         raise BadInput(f"{folder} holds no files; give a folder with data or a model, or a reference file.")
     return default_store().produce(

@@ -222,7 +222,7 @@ def storage_explained(folder: Path, output: Path | None = None) -> Iterator[None
         failed = _failed_write(error)
         if failed is None:
             raise
-        raise storage_error(failed, folder, size_of(output) if output else None) from error
+        raise storage_error(failed, folder, size_of(output) if output else None, at_least=True) from error
 
 
 def _failed_write(error: Exception) -> OSError | None:

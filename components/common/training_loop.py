@@ -213,7 +213,7 @@ def exhaustion_explained(folder: Path) -> Iterator[None]:
                 "Training ran out of memory; lower device_batch_size (the global batch stays the same) or "
                 "max_length, or set gradient_checkpointing=true."
             ) from error
-        if "PytorchStreamWriter" in str(error) or "No space left" in str(error):
+        if any(sign in str(error) for sign in ("PytorchStreamWriter", "inline_container", "No space left")):
             raise OSError(errno.ENOSPC, "No space left on device", str(folder)) from error
         raise
 

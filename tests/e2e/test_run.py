@@ -222,6 +222,7 @@ def test_a_repeat_finds_everything_finished(whole):
     assert lines and all("finished before" in line for line in lines)
 
 
+@pytest.mark.faults
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(whole, tmp_path):
     root, _ = whole
     chance = random.Random(5)
@@ -240,6 +241,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(whole, 
     assert not list((tmp_path / "store").rglob("output-*"))
 
 
+@pytest.mark.faults
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(tmp_path):
     first = subprocess.Popen(
         command(tmp_path), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -284,6 +286,7 @@ def test_bad_input_is_one_sentence_and_exit_2(arguments, words):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.faults
 def test_a_folder_that_cannot_be_written_is_exit_3():
     done = subprocess.run(
         command(Path("/proc/expanse")), cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60

@@ -12,6 +12,8 @@ from components.common.errors import BadInput
 from components.common.models import conversation, encode_conversations, load_tokenizer
 from tests.tiny import save_tiny_cohere
 
+pytestmark = pytest.mark.faults
+
 HARMLESS = "{% for m in messages %}{{ m.content }}{% endfor %}"
 
 

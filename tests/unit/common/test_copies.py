@@ -17,6 +17,8 @@ from pathlib import Path
 from components.common.artifacts import Reference, verify
 from components.common.errors import NoRoomError
 from components.common.s3_store import S3Store
+
+pytestmark = pytest.mark.faults
 scratch, root, references = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 context = multiprocessing.get_context("fork")
 

@@ -14,6 +14,8 @@ from components.common.errors import BadInput
 from components.common.model_files import check_model_folder, model_tensors
 from components.common.safetensors_header import SafetensorsFile
 
+pytestmark = pytest.mark.faults
+
 CONFIG = {"model_type": "cohere", "architectures": ["CohereForCausalLM"], "hidden_size": 2, "vocab_size": 3}
 HEADER = {
     "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},

@@ -18,6 +18,8 @@ from components.common.s3_store import S3Store
 from components.common.store import open_store
 from tests.s3 import CUT, ETAG, FLIP, HANG, LOST, RESET, SHORT, Fault, Request
 
+pytestmark = pytest.mark.faults
+
 PROVENANCE = Provenance("merging", "c" * 64, "d" * 64, {"models": ["a" * 64]})
 MIB = 1 << 20
 PART = 5 * MIB

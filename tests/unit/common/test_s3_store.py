@@ -12,6 +12,8 @@ from components.common.s3_client import Location
 from components.common.s3_store import S3Store
 from components.common.store import LocalStore, files_of, open_store, scratch, uri_of
 
+pytestmark = pytest.mark.faults
+
 PROVENANCE = Provenance("merging", "c" * 64, "d" * 64, {"models": ["a" * 64]})
 MIB = 1 << 20
 

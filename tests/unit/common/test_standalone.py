@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from components.common.artifacts import Reference
+from components.common.errors import BadInput
 from components.common.standalone import adopt
 from components.common.step import stages
 from components.common.store import LocalStore, folder_of, open_store
@@ -102,3 +103,24 @@ def test_adopting_a_folder_keeps_its_files(rows, tmp_path, monkeypatch):
     reference = adopt(rows)
     assert [path.name for path in folder_of(reference.uri).glob("*.parquet")] == ["scored.parquet"]
     assert adopt(folder_of(reference.uri)).digest == reference.digest
+
+
+@pytest.mark.parametrize("target", ["nowhere", "/etc/hostname", "/etc", ".", "file"])
+def test_a_folder_with_a_link_is_not_adopted(tmp_path, monkeypatch, target):
+    monkeypatch.setenv("EXPANSE_STORE", (tmp_path / "store").as_uri())
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    (tmp_path / "folder" / "link").symlink_to(target)
+    with pytest.raises(BadInput, match=r"folder/link is a symbolic link; give a copy"):
+        adopt(tmp_path / "folder")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("output", ["file/below", "."])
+def test_an_output_that_cannot_be_written_is_one_sentence(rows, tmp_path, output):
+    (tmp_path / "file").touch()
+    options = ["--input", f"scored={rows}", "--store", (tmp_path / "store").as_uri(), "--output", tmp_path / output]
+    done = call("-m", "components.arbitrage", *options)
+    assert done.returncode == 2 and "cannot be written" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not [*tmp_path.glob(".*.new"), *tmp_path.parent.glob(".*.new")]

@@ -17,6 +17,8 @@ from components.common.artifacts import MANIFEST, Provenance, Reference, read_ma
 from components.common.errors import BadInput, Transient
 from components.common.store import LocalStore, open_store, scratch
 
+pytestmark = pytest.mark.faults
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 PROVENANCE = Provenance("merging", "c" * 64, "d" * 64, {"models": ["a" * 64]})
 

@@ -20,6 +20,8 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from components.generation.task import Config, run
+
+pytestmark = pytest.mark.faults
 run(Config.model_validate_json(sys.argv[1]), {"prompts": [Path(sys.argv[2])]}, Path(sys.argv[3]))
 """
 

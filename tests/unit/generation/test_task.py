@@ -96,6 +96,7 @@ def test_shards_and_batches_change_nothing(model, prompts, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.faults
 def test_a_killed_run_goes_on_after_the_last_finished_shard(model, prompts, output, tmp_path, monkeypatch):
     inputs = {"prompts": [prompts], "model": [model]}
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -111,6 +112,7 @@ def test_a_killed_run_goes_on_after_the_last_finished_shard(model, prompts, outp
     assert (output / "completions.parquet").read_bytes() == (other / "completions.parquet").read_bytes()
 
 
+@pytest.mark.faults
 def test_an_evicted_run_goes_on_on_another_machine(model, prompts, tmp_path, monkeypatch, service, root):
     monkeypatch.setenv("EXPANSE_STORE", root)
     inputs = {"prompts": [prompts], "model": [model]}
@@ -128,6 +130,7 @@ def test_an_evicted_run_goes_on_on_another_machine(model, prompts, tmp_path, mon
     assert ids == [(f"p{n:02}", k) for n in range(20) for k in range(2)]
 
 
+@pytest.mark.faults
 def test_a_damaged_shard_is_drawn_again(model, prompts, output, monkeypatch):
     inputs = {"prompts": [prompts], "model": [model]}
     run(config(), inputs, output)

@@ -16,6 +16,8 @@ from components.common.errors import BadInput, Transient
 from components.common.model_files import check_model_folder
 from components.merging.task import Config, run
 
+pytestmark = pytest.mark.faults
+
 
 def merge(output: Path, models: list[Path], base: Path | None = None, **config) -> dict[str, float | int | str]:
     return run(Config(**config), {"models": models, **({"base": [base]} if base else {})}, output)

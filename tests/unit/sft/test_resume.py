@@ -13,6 +13,8 @@ from components.sft.task import Config, run
 from tests.s3 import Fault
 from tests.trainable import KilledError, kill_at
 
+pytestmark = pytest.mark.faults
+
 BASE = {"learning_rate": 1e-3, "global_batch_size": 8, "device_batch_size": 4, "schedule": "linear", "warmup_steps": 2}
 
 
