@@ -1,9 +1,6 @@
 """The model as KServe sees it: V1 predict and V2 infer over one engine."""
 
 import asyncio
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ from serving.schemas import SamplingFields, parse
 
 FALLBACK_CONTEXT = 8192
 PROTOCOL_TOKENS = 256  # what V1 and V2 write when the request does not say
-TEMPLATE_SECONDS = 5
 TENSOR = {"datatype": "BYTES", "shape": [-1]}
 
 
@@ -53,13 +49,13 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         return True
 
     def _first_prompt(self) -> Tokens:
-        """One rendered turn; raises BadInput when the folder's chat template is missing, fails or does not end."""
+        """One rendered turn; raises BadInput when the folder's chat template is missing or fails."""
         try:
-            with _alarm(TEMPLATE_SECONDS):
-                return self.encoder.conversation(conversation("?"))
-        except (Refused, ValueError, TimeoutError) as error:
-            reason = error.message if isinstance(error, Refused) else error
-            raise BadInput(f"{self._folder}: the chat template cannot be used ({reason}); replace it.") from error
+            return self.encoder.conversation(conversation("?"))
+        except Refused as error:
+            raise BadInput(
+                f"{self._folder}: the chat template cannot be used ({error.message}); replace it."
+            ) from error
 
     def start(self) -> None:
         """Nothing is left to set up once the model is loaded; KServe's default would call it ready regardless."""
@@ -106,22 +102,6 @@ class Predictor(kserve.Model):  # type: ignore[misc]
         except EngineError as error:
             raise Refused(500, str(error)) from error
         return texts
-
-
-@contextmanager
-def _alarm(seconds: int) -> Iterator[None]:
-    """Interrupt what runs inside with TimeoutError; for the main thread, which is where models are loaded."""
-
-    def ring(number: int, frame: object) -> None:
-        raise TimeoutError(f"it did not end within {seconds} seconds")
-
-    previous = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
 
 
 def _instances(payload: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ class Encoder:
         try:
             with self._lock:
                 (tokens,) = encode_conversations(self._tokenizer, [messages], add_generation_prompt=True)
-        except BadInput as error:
+        except (BadInput, ValueError) as error:
             reason = error.__cause__ or error
             raise Refused(400, f"The model's chat template refuses these messages: {reason}.", "messages") from error
         return self._checked(tokens)

@@ -184,7 +184,7 @@ def test_a_chat_template_that_cannot_be_used_is_refused(
     monkeypatch.setattr(sys, "argv", sys.argv[:1])  # kserve parses the command line when it is imported
     from serving import model
 
-    monkeypatch.setattr(model, "TEMPLATE_SECONDS", 1)
+    monkeypatch.setattr("components.common.chat_templates.CPU_SECONDS", 1)
     folder = shutil.copytree(model_folder, tmp_path / "model")
     (folder / "chat_template.jinja").unlink()
     if template is not None:
