@@ -91,7 +91,7 @@ class LocalStore:
 
     def _disown(self, folder: Path) -> None:
         """Take the manifest from a folder of this store that no longer is what its manifest says."""
-        if folder.parents[1] != self.root.resolve() or not (folder / MANIFEST).is_file():
+        if folder.parent.parent != self.root.resolve() or not (folder / MANIFEST).is_file():
             return
         with suppress(OSError), locked(self.root / ATTEMPTS / f"{folder.parent.name}-{folder.name}"):
             try:
