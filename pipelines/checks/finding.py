@@ -15,12 +15,16 @@ LIMIT_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Finding:
-    """``object`` is what was looked at ("Secret expanse/expanse-s3"), ``sentence`` what was found, ``remedy`` what to do."""
+    """``object`` is what was looked at ("Secret expanse/expanse-s3"), ``sentence`` what was found, ``remedy`` what to do.
+
+    ``pin`` is what the recipe could say instead of a name that moves.
+    """
 
     status: Status
     object: str
     sentence: str
     remedy: str = ""
+    pin: str = ""
 
     @property
     def words(self) -> str:

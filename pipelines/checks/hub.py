@@ -20,7 +20,6 @@ from pipelines.checks.web import ask, fields
 from pipelines.parts import find_all
 from pipelines.recipe import Recipe
 
-UNPINNED = "whatever its main branch is"
 HUB, ENDPOINT, TOKEN = "https://huggingface.co", "HF_ENDPOINT", "HF_TOKEN"
 
 
@@ -167,8 +166,8 @@ def _tables(repository: Repository, about: Mapping[str, Any], headers: Mapping[s
         )
     if repository.revision:
         return ok(repository.name, f"{repository.identifier} has the revision {repository.revision}")
-    remedy = f"pin it in benchmarks.revisions as {repository.identifier}: {snapshot.commit or 'COMMIT'}"
-    return Finding("warning", repository.name, f"{repository.identifier} is there, at {UNPINNED}", remedy)
+    pin = f"{repository.identifier}: {snapshot.commit}"
+    return _unpinned(repository, pin, "pin it in benchmarks.revisions as")
 
 
 def _snapshot(repository: Repository, about: Mapping[str, Any]) -> Snapshot:
@@ -204,5 +203,10 @@ def _licence(repository: Repository, about: Mapping[str, Any]) -> Finding | None
 def _revision(repository: Repository, about: Mapping[str, Any]) -> Finding:
     if repository.revision:
         return ok(repository.name, f"{repository.identifier} has the revision {repository.revision}")
-    remedy = f"pin it as hf://{repository.identifier}@{about.get('sha') or 'REVISION'}"
-    return Finding("warning", repository.name, f"{repository.identifier} is there, at {UNPINNED}", remedy)
+    pin = f"{PREFIX}{repository.identifier}@{about.get('sha') or 'COMMIT'}"
+    return _unpinned(repository, pin, "pin it as")
+
+
+def _unpinned(repository: Repository, pin: str, how: str) -> Finding:
+    sentence = f"{repository.identifier} is there, at whatever its main branch is"
+    return Finding("warning", repository.name, sentence, f"{how} {pin}", pin)

@@ -42,6 +42,15 @@ def show(findings: Sequence[Finding], console: Console) -> None:
     console.print(table, highlight=False)
     counts = Counter(finding.status for finding in findings)
     console.print(", ".join(f"{counts[status]} {status}" for status in STYLES if counts[status]), highlight=False)
+    _show_pins([finding for finding in findings if finding.pin], console)
+
+
+def _show_pins(findings: Sequence[Finding], console: Console) -> None:
+    """One whole line each, to be copied: a table would break them."""
+    if findings:
+        console.print("\nNot pinned; the hub names these commits today:")
+    for finding in findings:
+        console.print(f"  {finding.pin}  # {finding.object}", soft_wrap=True, highlight=False, markup=False)
 
 
 def conclude(findings: Sequence[Finding]) -> None:

@@ -1,12 +1,16 @@
 """A hub on loopback: repositories that are there, gone, gated, unsafe, mislabelled."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from components.benchmarks.hub import CONVERTED
 from components.common.errors import BadInput, Transient
+from pipelines.checks.finding import Finding
 from pipelines.checks.hub import Repository, hub_checks, look
+from pipelines.checks.showing import show
 from pipelines.loading import load_recipe
 from tests.hub import publish
 
@@ -35,6 +39,15 @@ def test_an_unpinned_model_is_a_warning_with_the_revision(hub):
     hub.answers["/api/models/org/model"] = about()
     found = look(Repository("base", "models", "org/model", "", "Apache-2.0"), False)
     assert found.status == "warning" and found.remedy == "pin it as hf://org/model@c0ffee"
+    assert found.pin == "hf://org/model@c0ffee"
+
+
+def test_what_to_pin_is_shown_in_whole_lines_on_a_narrow_terminal():
+    pin = f"hf://organisation/a-model-with-a-long-name@{'c0ffee' * 6}"
+    console = Console(width=60, file=io.StringIO())
+    show([Finding("warning", "base", "is there", "pin it", pin), Finding("ok", "reward model", "is there")], console)
+    lines = console.file.getvalue().splitlines()
+    assert lines[-1] == f"  {pin}  # base" and lines[-2].startswith("Not pinned")
 
 
 def test_a_renamed_repository_is_followed_on_the_same_hub(hub):
