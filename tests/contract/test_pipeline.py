@@ -8,6 +8,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from components.common.canonical import canonical_json
+from components.common.step import Step, load_stage, parse_configuration, provenance_of
 from pipelines.compiling import compile_recipe
 from pipelines.expanse import HANDLER
 from pipelines.loading import load_recipe
@@ -104,3 +106,22 @@ def test_the_rounds_score_with_the_reward_model_that_the_recipe_refreshes(folder
 @pytest.mark.parametrize("name", ["8b", "32b"])
 def test_published_reward_models_are_not_trained(name, folder):
     assert "refresh-reward" not in task_names(compiled(name, folder))
+
+
+def test_models_and_questions_that_are_fetched_beforehand_are_found_by_the_run(folder):
+    """docs/operations.md, "No internet": a step alone, with the recipe's own section, has the key of the run's step."""
+    recipe = load_recipe("8b")
+    sections = {"base": ("weights", recipe.base), "benchmarks": ("benchmarks", recipe.benchmarks)}
+    given = {
+        parameters["name"]["runtimeValue"]["constant"]: parameters["configuration"]["runtimeValue"]["constant"]
+        for part in compiled("8b", folder)["components"].values()
+        for task in part.get("dag", {}).get("tasks", {}).values()
+        if "configuration" in (parameters := task.get("inputs", {}).get("parameters", {}))
+    }
+    for name, (stage, section) in sections.items():
+        alone = canonical_json(section.model_dump(mode="json"))
+        first, second = (
+            provenance_of(step, parse_configuration(step, load_stage(stage)[0])).key
+            for step in (Step(name, stage, configuration, {}) for configuration in (alone, given[name]))
+        )
+        assert first == second
