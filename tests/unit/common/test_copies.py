@@ -9,6 +9,7 @@ from components.common.artifacts import Provenance
 from components.common.store import open_store
 from tests.disks import on_small_disk, result
 
+pytestmark = pytest.mark.faults
 MIB = 1 << 20
 PRELUDE = """
 import json, multiprocessing, random, sys
@@ -18,7 +19,6 @@ from components.common.artifacts import Reference, verify
 from components.common.errors import NoRoomError
 from components.common.s3_store import S3Store
 
-pytestmark = pytest.mark.faults
 scratch, root, references = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 context = multiprocessing.get_context("fork")
 

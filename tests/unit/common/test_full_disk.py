@@ -12,6 +12,7 @@ from components.common.store import LocalStore
 from tests.disks import on_small_disk, result
 from tests.trainable import example, save_examples, save_trainable
 
+pytestmark = pytest.mark.faults
 WRITERS = """
 import json, random, shutil, sys
 from pathlib import Path
@@ -19,7 +20,6 @@ from components.common.artifacts import Provenance
 from components.common.errors import NoRoomError, Transient
 from components.common.store import LocalStore
 
-pytestmark = pytest.mark.faults
 disk = Path(sys.argv[1])
 
 def python(output):

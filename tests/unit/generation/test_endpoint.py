@@ -14,6 +14,7 @@ from components.generation.task import Config, run
 from tests.chat_endpoint import Endpoint
 from tests.servers import NAME, save_chat_model, start_server
 
+pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[3]
 COUNT = 24
 PROGRAM = """
@@ -21,7 +22,6 @@ import sys
 from pathlib import Path
 from components.generation.task import Config, run
 
-pytestmark = pytest.mark.faults
 run(Config.model_validate_json(sys.argv[1]), {"prompts": [Path(sys.argv[2])]}, Path(sys.argv[3]))
 """
 
@@ -60,7 +60,8 @@ def test_a_run_that_is_killed_in_mid_shard_asks_for_the_missing_answers_only(pro
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as child:
         deadline = time.monotonic() + 300
-        while len(endpoint.requests) < 39 and time.monotonic() < deadline:  # 32 make the first shard
+        # 32 answers make the first shard
+        while len(endpoint.requests) < 39 and child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         child.send_signal(signal.SIGKILL)
     first = asked(endpoint)
@@ -102,7 +103,7 @@ def test_an_evicted_pod_keeps_its_answers_within_its_grace_period(prompts, tmp_p
     pod = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([*command, str(tmp_path / "first")], cwd=ROOT, env=pod) as child:
         deadline = time.monotonic() + 300
-        while len(endpoint.requests) < 20 and time.monotonic() < deadline:
+        while len(endpoint.requests) < 20 and child.poll() is None and time.monotonic() < deadline:
             time.sleep(0.005)
         child.send_signal(signal.SIGTERM)
         assert child.wait(timeout=30) == 143
