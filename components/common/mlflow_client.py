@@ -42,6 +42,7 @@ def _client(tracking_uri: str) -> "MlflowClient":
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback for what is raised anyway
     database = database_of(tracking_uri)
     if database is None:
         return MlflowClient(tracking_uri, tracking_uri)

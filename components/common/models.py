@@ -1,6 +1,8 @@
 """Loading model folders: checked first, then opened with the libraries' own loaders."""
 
+import copy
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +99,20 @@ def _encode_as_text(tokenizer: Any, turns: list[dict[str, str]], generation: boo
             )
         before, rest = rest.split(mark)
         ids += tokenizer.encode(before, add_special_tokens=False)
-        ids += tokenizer.encode(turn["content"], add_special_tokens=False, split_special_tokens=True)
+        ids += _as_letters(tokenizer).encode(turn["content"], add_special_tokens=False).ids
     ids += tokenizer.encode(rest, add_special_tokens=False)
     return ids
+
+
+@lru_cache(maxsize=2)
+def _as_letters(tokenizer: Any) -> Any:
+    """The tokenizer's backend without control tokens: those of tool calls and thoughts too, which do not count as special."""
+    from tokenizers import AddedToken
+
+    backend = copy.deepcopy(tokenizer.backend_tokenizer)
+    control = tokenizer.added_tokens_decoder.values()
+    backend.add_special_tokens([AddedToken(each.content, normalized=each.normalized) for each in control])
+    backend.encode_special_tokens = True
+    backend.no_truncation()
+    backend.no_padding()
+    return backend

@@ -76,5 +76,8 @@ def read_records(path: Path, schema: pa.Schema | None = None) -> list[Row]:
     missing = [name for name in (schema.names if schema else []) if name not in table.column_names]
     if missing:
         raise BadInput(f"{path} has no column {missing[0]!r}; it has {', '.join(table.column_names)}.")
-    rows: list[Row] = table.to_pylist()
+    try:
+        rows: list[Row] = table.to_pylist()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} holds text that is not UTF-8 ({error}); write it again.") from error
     return rows

@@ -164,8 +164,12 @@ class Seal(TrainerCallback):  # type: ignore[misc]
     def __init__(self, talk: Talk | None) -> None:
         self.talk = talk
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Seal the checkpoint that was just written."""
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: torch.nn.Module, **_: Any
+    ) -> None:
+        """Seal the checkpoint that was just written; one whose weights the last step has ruined stays without its mark."""
+        if not all_finite(model):
+            raise _diverged(args.learning_rate, f"weights are not finite after step {state.global_step}")
         checkpoint = Path(args.output_dir) / f"{PREFIX}{state.global_step}"
         if self.talk:
             keep_together(checkpoint, self.talk)

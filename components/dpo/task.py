@@ -16,12 +16,18 @@ Loss = Literal["sigmoid", "hinge", "ipo", "nca_pair", "bco_pair", "sppo_hard", "
 class Config(TrainingConfig):
     """``beta`` holds the policy to the reference, which is the input model; larger is closer.
 
-    A sigmoid run of at least ten steps whose loss never leaves ln 2 by more than ``stuck_tolerance`` is refused.
+    A sigmoid run whose loss never leaves ln 2 by more than ``stuck_tolerance`` is stopped ten steps after its warm-up; None
+    stands for what the arithmetic alone may move it: 1e-6, and 1e-3 for bfloat16.
     """
 
     beta: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     loss: Loss = "sigmoid"
-    stuck_tolerance: float = Field(default=1e-6, ge=0)
+    stuck_tolerance: float | None = Field(default=None, ge=0)
+
+    @property
+    def tolerance(self) -> float:
+        """How near to ln 2 counts as at ln 2."""
+        return (1e-3 if self.dtype == "bfloat16" else 1e-6) if self.stuck_tolerance is None else self.stuck_tolerance
 
 
 def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar] | PassThrough:

@@ -8,7 +8,7 @@ import torch
 import trl.trainer.dpo_trainer
 from accelerate.utils import gather_object
 from datasets import Dataset
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOConfig, DPOTrainer
 
 from components.common.artifacts import Scalar
@@ -70,8 +70,8 @@ def optimize(config: Config, model: Path, pairs: Path, encoded: Encoded, output:
     rows = [{**encoded.rows[index], "pair": index} for index in order]
     arguments = trainer_arguments(config, plan, folder) | {"beta": config.beta, "loss_type": [config.loss]}
     trainer = build_trainer(policy, load_tokenizer(model), rows, arguments)
+    trainer.add_callback(Stuck(config))
     logs = train(trainer, folder, limit=EXPLODED)
-    _refuse_stuck(config, [log["loss"] for log in logs])
     save_model(trainer, full_weights(trainer, dtype), dtype, model, output)
     return {"steps": plan.steps, **_metrics(config, logs), "length_ratio": _length_ratio(encoded)}
 
@@ -94,6 +94,28 @@ def build_trainer(
     )
 
 
+class Stuck(TrainerCallback):  # type: ignore[misc]
+    """Stops a run whose loss has never left ln 2 by ten steps after the warm-up: a policy that equals its reference."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        """Judge the run once, at its last step where it is shorter."""
+        config, losses = self.config, [log["loss"] for log in state.log_history if "loss" in log]
+        due = (
+            state.global_step == min(state.max_steps, config.warmup_steps + ALARM_STEPS) and len(losses) >= ALARM_STEPS
+        )
+        stuck = all(abs(loss - LN2) <= config.tolerance for loss in losses)
+        if due and stuck and config.loss == "sigmoid" and config.learning_rate > 0:
+            raise BadInput(
+                f"The loss stayed at ln 2 for all {len(losses)} steps: the policy never left its reference. Check that the "
+                f"pairs differ, and raise learning_rate (now {config.learning_rate:g})."
+            )
+
+
 def _metrics(config: Config, logs: Logs) -> dict[str, Scalar]:
     def last(name: str) -> float:
         return mean(tail([log[name] for log in logs]))
@@ -106,15 +128,6 @@ def _metrics(config: Config, logs: Logs) -> dict[str, Scalar]:
         "chosen_change": last("rewards/chosen") / config.beta,
         "rejected_change": last("rewards/rejected") / config.beta,
     }
-
-
-def _refuse_stuck(config: Config, losses: list[float]) -> None:
-    stuck = all(abs(loss - LN2) <= config.stuck_tolerance for loss in losses)
-    if config.loss == "sigmoid" and config.learning_rate > 0 and len(losses) >= ALARM_STEPS and stuck:
-        raise BadInput(
-            f"The loss stayed at ln 2 for all {len(losses)} steps: the policy never left its reference. Check that the "
-            f"pairs differ, and raise learning_rate (now {config.learning_rate:g})."
-        )
 
 
 def _length(row: dict[str, Any]) -> int:

@@ -1,6 +1,7 @@
 """Rows of prompt files. What cannot be used is put aside with its line and reason; what is cut off fails."""
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,22 @@ def _read_lines(path: Path, dropped: list[Dropped]) -> Iterator[tuple[int, Any]]
             if len(line) == MAX_LINE_BYTES:
                 while line and not line.endswith(b"\n"):
                     line = file.readline(MAX_LINE_BYTES)
+                if not line:
+                    raise _cut(path, number)
                 dropped.append(Dropped(f"{path.name}:{number}", "over-long line", unreadable=True))
                 continue
             whole = line.endswith(b"\n")
             reason, row = _parse(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
             if not whole and reason:
-                raise BadInput(
-                    f"{path}, line {number}: the file ends in the middle of this line; fetch or write it again."
-                )
+                raise _cut(path, number)
             if reason:
                 dropped.append(Dropped(f"{path.name}:{number}", reason, unreadable=True))
             elif row is not None:
                 yield number, row
+
+
+def _cut(path: Path, number: int) -> BadInput:
+    return BadInput(f"{path}, line {number}: the file ends in the middle of this line; fetch or write it again.")
 
 
 def _parse(line: bytes) -> tuple[str, Any]:
@@ -76,6 +81,6 @@ def _unusable(row: Any, max_characters: int) -> str:
         return "id, language and prompt must be text"
     if any("\ud800" <= letter <= "\udfff" for name in PROMPT.names for letter in row[name]):
         return "lone surrogate"
-    if not row["prompt"].strip():
+    if all(unicodedata.category(letter)[0] in "CZ" for letter in row["prompt"]):
         return "empty prompt"
     return "over-long prompt" if len(row["prompt"]) > max_characters else ""

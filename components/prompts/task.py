@@ -1,5 +1,6 @@
 """Load prompts, check, deduplicate and decontaminate them, and deal them out in disjoint portions."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -47,9 +48,9 @@ class Config(BaseModel):
 
 def outside(config: Config) -> dict[str, list[str]]:
     """The digests of the files that the configuration names, so that an edited file is another input."""
-    missing = [name for name in config.files if not Path(name).is_file()]
+    missing = [name for name in config.files if not (Path(name).is_file() and os.access(name, os.R_OK))]
     if missing:
-        raise BadInput(f"{missing[0]} is not there; correct prompts.files.")
+        raise BadInput(f"{missing[0]} is not there or may not be read; correct prompts.files.")
     return {"files": [file_digest(Path(name)) for name in config.files]} if config.files else {}
 
 

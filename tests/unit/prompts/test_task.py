@@ -1,6 +1,9 @@
 import json
 import random
+import tracemalloc
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,6 +61,7 @@ GOOD = [prompt(number) for number in range(12)]
         (b'{"id": "x", "prompt": "x"}\n', "id, language and prompt must be text"),
         (b'["x"]\n', "not an object"),
         (b'{"id": "x", "language": "de", "prompt": "  "}\n', "empty prompt"),
+        (b'{"id": "x", "language": "de", "prompt": "\\u200b\\u2060\\u00a0"}\n', "empty prompt"),
         (b'{"id": "x", "language": "de", "prompt": "' + b"a" * 600 + b'"}\n', "over-long prompt"),
         (b"[" * 100_000 + b"\n", "not JSON"),
         (b'{"id": "x", "language": "de", "prompt": "' + b"a" * 11_000_000 + b'"}\n', "over-long line"),
@@ -86,6 +90,20 @@ def test_a_last_line_without_its_newline_counts_when_it_is_whole(prepare):
 def test_a_cut_last_line_always_fails(prepare, cut):
     with pytest.raises(BadInput, match=r"line 12.*middle of this line"):
         prepare(lines(GOOD)[:-cut], max_bad_share=1)
+
+
+def test_a_last_line_that_is_cut_beyond_what_is_read_of_a_line_fails(prepare):
+    with pytest.raises(BadInput, match=r"line 13.*middle of this line"):
+        prepare(lines(GOOD) + b'{"id": "x", "language": "de", "prompt": "' + b"a" * 30_000_000, max_bad_share=1)
+
+
+def test_a_line_of_100_mb_is_not_held_in_memory(prepare):
+    tracemalloc.start()
+    try:
+        assert len(prepare(lines(GOOD[:6]) + b"a" * 100_000_000 + b"\n" + lines(GOOD[6:]))[0]["a"]) == 10
+        assert tracemalloc.get_traced_memory()[1] < 250_000_000  # the test itself holds it twice
+    finally:
+        tracemalloc.stop()
 
 
 def test_too_many_bad_lines_fail(prepare):
@@ -196,6 +214,14 @@ def test_a_file_that_is_missing_or_of_another_kind_is_named(tmp_path, name):
         run(Config(files=[str(tmp_path / name)], portions={"a": 1}), {}, tmp_path)
 
 
+def test_a_parquet_file_with_bytes_that_are_no_text_is_refused(tmp_path):
+    bad = pa.array([b"\xff\xfe", b"whole"])
+    table = {"id": ["a", "b"], "language": ["de", "de"], "prompt": pa.Array.from_buffers(pa.string(), 2, bad.buffers())}
+    pq.write_table(pa.table(table), tmp_path / "bad.parquet")
+    with pytest.raises(BadInput, match=r"bad\.parquet holds text that is not UTF-8"):
+        run(Config(files=[str(tmp_path / "bad.parquet")], portions={"a": 1}), {}, tmp_path)
+
+
 def test_portions_are_disjoint_stratified_and_independent_of_the_order_of_lines(prepare):
     rows = [prompt(number, language="en" if number % 4 else "de") for number in range(400)]
     sizes = {"a": 100, "round-1": 40, "round-2": 40}
@@ -220,6 +246,25 @@ def test_any_bytes_between_good_lines_never_crash(tmp_path_factory, noise):
     config = Config(files=[str(folder / "prompts.jsonl")], portions={"a": 13}, max_bad_share=1)
     run(config, {}, folder)
     assert read_records(folder / "a.parquet", PROMPT)[-1] == prompt(50)
+
+
+@given(
+    st.lists(st.sampled_from([*GOOD[:2], {"id": 1}, None, "x", 3.5, {"id": "p", "language": "xx"}]), max_size=6),
+    st.integers(0),
+)
+@settings(max_examples=100, deadline=None)
+def test_a_file_that_ends_anywhere_gives_whole_prompts_or_is_refused(tmp_path_factory, rows, end):
+    folder = tmp_path_factory.mktemp("cut")
+    content = lines(rows)
+    content = content[: end % (len(content) + 1)]
+    (folder / "prompts.jsonl").write_bytes(content)
+    config = Config(files=[str(folder / "prompts.jsonl")], portions={"a": 1}, max_bad_share=1)
+    try:
+        run(config, {}, folder)
+    except BadInput:
+        assert not (folder / "dropped.parquet").exists()
+    else:
+        assert read_records(folder / "a.parquet", PROMPT)[0] in GOOD[:2]
 
 
 @pytest.mark.parametrize(
