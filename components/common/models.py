@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from components.common.canonical import digest
 from components.common.chat_templates import check_chat_template, refusals_explained
 from components.common.errors import BadInput
+from components.common.memory import exhaustion_explained
 from components.common.model_files import check_model_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+MORE = "give the step a machine with more memory, or serve the model on several GPUs"
 USER, ASSISTANT = "user", "assistant"
 
 
@@ -34,7 +36,8 @@ def load_causal_lm(folder: Path, dtype: str = "auto") -> "tuple[PreTrainedModel,
     from transformers import AutoModelForCausalLM
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device).eval()
+    with exhaustion_explained(f"Loading {folder}", MORE):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True).to(device).eval()
     return model, load_tokenizer(folder)
 
 
@@ -48,8 +51,10 @@ def load_reward_model(folder: Path, dtype: str = "auto") -> "tuple[PreTrainedMod
 
     register()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype, local_files_only=True)
-    return model.to(device).eval(), load_tokenizer(folder)
+    with exhaustion_explained(f"Loading {folder}", MORE):
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=dtype, local_files_only=True)
+        model = model.to(device).eval()
+    return model, load_tokenizer(folder)
 
 
 def conversation(prompt: str, completion: str | None = None) -> list[dict[str, str]]:

@@ -112,7 +112,7 @@ def train(trainer: Trainer, folder: Path, limit: float) -> Logs:
     """Train to the end, from the latest whole checkpoint in ``folder`` if there is one; returns one log per step.
 
     ``limit`` is the loss beyond which a run may count as exploded. Raises BadInput for a run that diverges, before
-    anything is saved, and Transient when the memory or the disk is exhausted.
+    anything is saved.
     """
     trainer.remove_callback(PrinterCallback)
     talk = Talk() if world_size() > 1 else None
@@ -121,8 +121,7 @@ def train(trainer: Trainer, folder: Path, limit: float) -> Logs:
     resumed = resume_together(folder, talk) if talk else resume_point(folder)
     if resumed is not None and rank() == 0:
         print(f"resuming from {resumed.name}", flush=True)
-    with exhaustion_explained(folder):
-        trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
+    trainer.train(resume_from_checkpoint=str(resumed) if resumed else None)
     if not all_finite(trainer.model):
         raise _diverged(trainer.args.learning_rate, f"weights are not finite after step {trainer.state.global_step}")
     return [log for log in trainer.state.log_history if "loss" in log]
@@ -199,8 +198,7 @@ def save_model(
     model.config.distributed_config = None  # or save_pretrained would gather the shards again, from one process alone
     own = {name: tensor for name, tensor in weights.items() if name not in model.all_tied_weights_keys}
     stored = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in own.items()}
-    with exhaustion_explained(output):
-        model.save_pretrained(output, state_dict=stored, max_shard_size="5GB")
+    model.save_pretrained(output, state_dict=stored, max_shard_size="5GB")
     for path in source.iterdir():
         if path.is_file() and path.suffix != ".safetensors" and path.name not in NOT_COPIED:
             shutil.copyfile(path, output / path.name)
@@ -208,7 +206,10 @@ def save_model(
 
 @contextmanager
 def exhaustion_explained(folder: Path) -> Iterator[None]:
-    """Give the many ways in which libraries report full memory and full disks one meaning each."""
+    """Give the many ways in which libraries report full memory and full disks one meaning each.
+
+    Around all of a training: models are loaded, and references computed, before its first step.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:

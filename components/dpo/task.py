@@ -47,11 +47,9 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar] | Pas
     if not encoded.rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(encoded.dropped.items()))
         return PassThrough("model", f"no usable pair among {len(rows)}{f' ({reasons})' if reasons else ''}")
+    from components.common.training_loop import exhaustion_explained
     from components.dpo.training import optimize
 
-    return {
-        "pairs": len(encoded.rows),
-        "examples": len(encoded.rows),
-        **optimize(config, model, pairs, encoded, output),
-        **encoded.counts(),
-    }
+    with exhaustion_explained(output):
+        metrics = optimize(config, model, pairs, encoded, output)
+    return {"pairs": len(encoded.rows), "examples": len(encoded.rows), **metrics, **encoded.counts()}

@@ -44,6 +44,9 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
             f"{examples} leaves no example to train on ({len(rows)} selected, {encoded.counts() or 'none'}); "
             "widen languages or part, or raise max_length."
         )
+    from components.common.training_loop import exhaustion_explained
     from components.sft.training import fine_tune
 
-    return {"examples": len(encoded.rows), **fine_tune(config, model, examples, encoded, output), **encoded.counts()}
+    with exhaustion_explained(output):
+        metrics = fine_tune(config, model, examples, encoded, output)
+    return {"examples": len(encoded.rows), **metrics, **encoded.counts()}

@@ -52,6 +52,28 @@ def test_a_policy_that_never_moves_is_refused(model, pairs, output):
     assert not list(output.iterdir())
 
 
+def test_a_policy_that_never_moves_is_stopped_ten_steps_after_the_warm_up(model, pairs, output, capfd):
+    config = Config(**SHORT | {"learning_rate": 1e-12, "steps": 1000}, warmup_steps=4)
+    with pytest.raises(BadInput, match="at ln 2 for all 14 steps"):
+        run(config, {"model": [model], "pairs": [pairs]}, output)
+
+
+def test_a_slow_warm_up_is_no_alarm(model, pairs, output):
+    """Within so wide a tolerance the loss stays for the first ten steps, and not until ten steps after the warm-up."""
+    slow = SHORT | {"learning_rate": 3e-4, "steps": 36}
+    with pytest.raises(BadInput, match="for all 10 steps"):
+        run(
+            Config(**slow | {"learning_rate": 1e-5}, stuck_tolerance=0.02), {"model": [model], "pairs": [pairs]}, output
+        )
+    metrics = run(Config(**slow, warmup_steps=26, stuck_tolerance=0.02), {"model": [model], "pairs": [pairs]}, output)
+    assert metrics["loss_last"] < metrics["loss_first"] - 0.02
+
+
+def test_bfloat16_moves_the_loss_by_its_rounding_alone():
+    assert Config(**SHORT).tolerance == 1e-6 and Config(**SHORT, dtype="bfloat16").tolerance == 1e-3
+    assert Config(**SHORT, dtype="bfloat16", stuck_tolerance=0).tolerance == 0
+
+
 def test_no_alarm_at_learning_rate_zero(model, pairs, output):
     metrics = run(Config(**SHORT | {"learning_rate": 0.0}), {"model": [model], "pairs": [pairs]}, output)
     assert metrics["loss_last"] == pytest.approx(metrics["loss_first"], abs=1e-6)

@@ -94,6 +94,37 @@ def test_work_goes_on_when_a_checkpoint_cannot_be_kept(tmp_path, monkeypatch, ca
     assert "checkpoint-1 is kept on this machine only" in capfd.readouterr().err
 
 
+def test_a_step_that_ruins_the_weights_leaves_the_checkpoint_before_it(model, examples, output):
+    """The first step of the warm-up changes nothing; the loss of the second is fine, and what it does to the weights is not."""
+    config = Config(**BASE | {"learning_rate": 1e40}, steps=12, save_steps=1)
+    with pytest.raises(BadInput, match=r"weights are not finite after step 2\); nothing was saved"):
+        run(config, {"model": [model], "examples": [examples]}, output)
+    (identity,) = scratch(output).iterdir()
+    found = latest_checkpoint(identity)
+    assert found is not None and found.name == "checkpoint-1"
+    before, kept = load_file(model / "model.safetensors"), load_file(found / "model.safetensors")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in kept.items())
+    assert not list(output.iterdir())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_its_checkpoint(model, examples, output, monkeypatch):
+    from components.sft.training import Trainer
+
+    original = Trainer.compute_loss
+
+    def compute_loss(self, *positional, **named):
+        loss = original(self, *positional, **named)
+        factor = torch.nan if self.state.global_step == 7 else 1.0
+        return (loss[0] * factor, *loss[1:]) if isinstance(loss, tuple) else loss * factor
+
+    monkeypatch.setattr(Trainer, "compute_loss", compute_loss)
+    with pytest.raises(BadInput, match=r"loss nan .* at step 8"):
+        run(Config(**BASE, steps=12, save_steps=4), {"model": [model], "examples": [examples]}, output)
+    (identity,) = scratch(output).iterdir()
+    assert [path.name for path in identity.iterdir()] == ["checkpoint-4"]
+    assert latest_checkpoint(identity) is not None
+
+
 def test_another_run_does_not_resume_from_these_checkpoints(model, examples, tmp_path, capfd):
     inputs = {"model": [model], "examples": [examples]}
     output = folder(tmp_path, "one")
