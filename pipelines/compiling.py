@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from components.common.errors import storage_error
 from pipelines.expanse import build
 from pipelines.platform import Dresser
+from pipelines.reach import check_reach
 from pipelines.recipe import Recipe
 
 #: libyaml's where it is installed: kfp's own writer takes most of a second.
@@ -21,8 +22,10 @@ def compile_recipe(recipe: Recipe, output: Path, cache: bool | None = None) -> d
     """Write the recipe's pipeline as YAML; raises an error when the file cannot be written. Returns each step's chapter.
 
     The first document is the graph, the second the settings that its steps have on Kubernetes: the same few over and over,
-    written as JSON, which is YAML too and takes a tenth of the time. ``cache`` as in Dresser.
+    written as JSON, which is YAML too and takes a tenth of the time. ``cache`` as in Dresser. Raises BadInput for a file
+    that no pod can see.
     """
+    check_reach(recipe)
     dresser = Dresser(recipe, cache)
     spec = json_format.MessageToDict(build(recipe, dresser).pipeline_spec)
     settings = json.dumps(dresser.document(spec), indent=1, sort_keys=True)

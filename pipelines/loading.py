@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from components.common.addresses import without_password
 from components.common.endpoints import HUB
 from components.common.errors import BadInput
 from pipelines.recipe import NAME, SOURCE, Recipe
@@ -61,13 +62,18 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def _origin(problem: ErrorDetails, path: Path, overrides: Sequence[str]) -> str:
-    """The last ``--set`` that gave the field, or one around it; else the recipe's file."""
+    """The last ``--set`` that gave the field, or one around it, without what may be a secret; else the recipe's file."""
     field = [str(part) for part in problem["loc"]]
     for override in reversed(overrides):
         keys = override.partition("=")[0].split(".")
         if field[: len(keys)] == keys:
-            return f"--set {override}"
+            return f"--set {override.partition('=')[0] if 'secrets' in field else _without_secrets(override)}"
     return str(path)
+
+
+def _without_secrets(text: str) -> str:
+    """A text without the passwords and the query of an address in it."""
+    return without_password(text).partition("?")[0]
 
 
 def find_recipe(name: str) -> Path:
@@ -136,9 +142,11 @@ def _explain(problem: ErrorDetails, others: int) -> str:
         message = "there is no such field; remove it or correct its spelling"
     elif problem["type"] == "missing":
         message = "this field is required; add it"
+    elif "secrets" in problem["loc"]:
+        message = f"{message[0].lower()}{message[1:]} (what was given is not repeated: name a Secret and its key)"
     elif field:
         pattern = str(problem.get("ctx", {}).get("pattern"))
         message = f"write {WORDS[pattern]}" if pattern in WORDS else f"{message[0].lower()}{message[1:]}"
-        message += f" (given: {problem['input']!r:.60})"
+        message += f" (given: {_without_secrets(repr(problem['input'])):.60})"
     more = f"; and {others} more" if others else ""
     return f"{field}: {message}{more}." if field else f"{message}{more}."

@@ -2,8 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from components.common.addresses import check_address
+from components.common.errors import BadInput
 from components.common.identity import ASIDE
 
 HUB = r"^hf://[\w.-]+/[\w.-]+(@[\w.-]+)?$"
@@ -25,6 +27,19 @@ Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False), ASIDE]
 Limit = Annotated[float | None, Field(gt=0, allow_inf_nan=False), ASIDE]
 
 
+def _plain_address(url: str) -> str:
+    """What a recipe names is written into pipelines and records: an address with a password in it ends here."""
+    try:
+        check_address(url)
+    except BadInput as error:
+        raise ValueError(str(error)) from None
+    if "?" in url or "#" in url:
+        raise ValueError(
+            "an endpoint's address has no ? and no #; keep keys in environment variables (api_key_variable)"
+        )
+    return url
+
+
 class Part(BaseModel):
     """Unknown fields are errors, values do not change after validation."""
 
@@ -38,7 +53,7 @@ class Endpoint(Part):
     run at once. ``input_price`` and ``output_price`` are per million tokens.
     """
 
-    url: str = Field(pattern=r"^https?://")
+    url: Annotated[str, AfterValidator(_plain_address)]
     model: str
     api_key_variable: str | None = None
     concurrency: Annotated[int, Field(ge=1, le=1024), ASIDE] = 16

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from components.common.addresses import without_password
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -141,7 +143,7 @@ def shown(uri: str) -> str:
 
 def one_line(error: Exception) -> str:
     """One line of an error, without the password that MLflow repeats from its address."""
-    text = re.sub(r"//[^/\s@]*@", "//", " ".join(str(error).split()))
+    text = without_password(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text[:200]}"
 
 

@@ -21,7 +21,13 @@ from pipelines.planning.planner import plan
 
 ROOT = Path(__file__).parents[2]
 RECIPE = Path(__file__).with_name("quick.yaml")
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+PLANTED = {
+    name: f"planted-{number:032x}"
+    for number, name in enumerate(
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "OPENAI_API_KEY", "MLFLOW_TRACKING_PASSWORD")
+    )
+}
+ENVIRONMENT = {**os.environ, **PLANTED, "OMP_NUM_THREADS": "1"}
 pytestmark = pytest.mark.timeout(1800)  # whole runs, on machines that do other things too
 MARK = "EXPANSE_TEST_ROOT"  # every process of a run inherits it
 
@@ -193,6 +199,15 @@ def test_an_interrupt_ends_every_process_and_the_same_command_goes_on(tmp_path):
     assert not processes(tmp_path)
     assert all((each / "manifest.json").is_file() for each in (tmp_path / "store").glob("[!.]*/*"))
     assert "finished before" in run(tmp_path, "--until", "sources").stdout
+
+
+def test_no_secret_of_the_environment_is_in_anything_that_a_run_says_or_leaves(whole):
+    root, done = whole
+    assert "planted-" not in done.stdout + done.stderr
+    files = [path for path in root.rglob("*") if path.is_file()]
+    names = {path.name for path in files}
+    assert {"events.jsonl", "log.txt", "mlflow.db", "manifest.json", "report.html", "recipe.json"} <= names
+    assert [path for path in files if b"planted-" in path.read_bytes()] == []
 
 
 def test_the_plan_predicts_what_the_run_did(whole):
