@@ -41,7 +41,7 @@ def sampling():
     from components.common.models import load_causal_lm
     from components.common.sampling import SamplingSettings, sample
     loaded = load_causal_lm(model)
-    within(100)
+    within(400)
     sample(*loaded, [f"{i}" + "x" * 400 for i in range(2000)], SamplingSettings(batch_size=2000, max_new_tokens=8))
 
 def scoring():
@@ -49,7 +49,7 @@ def scoring():
     from components.scoring.rewards import score
     from tests.tiny import save_tiny_reward
     loaded = load_reward_model(save_tiny_reward(folder / "reward", max_position_embeddings=2048))
-    within(100)
+    within(400)
     score(*loaded, [(f"{i}", "two days " * 60) for i in range(4000)], 4000, 2000)
 
 try:

@@ -4,6 +4,9 @@ import json
 import logging
 import multiprocessing
 import shutil
+import socket
+import sqlite3
+import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -143,6 +146,36 @@ def test_mlflow_away_leaves_the_spool_and_one_line(
         assert away.deliver(tmp_path, "0" * 32) == 0
     assert path.exists() and len(caplog.records) == 1 and "hunter2" not in caplog.text
     assert away.start_pipeline("mini", {}, {}) is None and not away.finish("0" * 32, {}, "failed")
+
+
+def test_a_database_that_others_hold_leaves_the_spool_and_one_line(
+    tracker: Tracker, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    parent = tracker.start_pipeline("mini", {}, {})
+    path = spool(RECORD, tmp_path / "spool")
+    assert parent
+    other = sqlite3.connect(tracker.tracking_uri.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    caplog.clear()
+    assert tracker.deliver(tmp_path / "spool", parent) == 0
+    assert path.exists() and [record.name for record in caplog.records] == ["expanse.tracking"]
+    assert "Traceback" not in "".join(capfd.readouterr())
+    other.execute("ROLLBACK")
+    other.close()
+    assert tracker.deliver(tmp_path / "spool", parent) == 1
+
+
+def test_a_server_that_never_answers_costs_seconds_and_leaves_the_spool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    path = spool(RECORD, tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        assert Tracker(f"http://127.0.0.1:{silent.getsockname()[1]}", "expanse").deliver(tmp_path, "0" * 32) == 0
+        assert time.monotonic() - started < 30
+    assert path.exists()
 
 
 def test_a_damaged_or_refused_record_does_not_hold_up_the_others(

@@ -2,6 +2,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.common.errors import BadInput, Transient
 from components.common.journal import Journal
@@ -86,6 +88,24 @@ def test_reads_a_verdict_on_the_last_line(reply: str, winner: str) -> None:
 def test_anything_else_is_a_tie_and_reported(reply: str) -> None:
     verdict = read_verdict(reply, CODE)
     assert (verdict.winner, verdict.parsed, verdict.comment) == ("tie", False, reply)
+
+
+LINE = st.sampled_from([
+    f"VERDICT {CODE} A", f"VERDICT {CODE} B", f"VERDICT {CODE} TIE", f" VERDICT {CODE} A\t", f"VERDICT {CODE} a", "VERDICT A",
+    "VERDICT 00000000 B", f"VERDICT {CODE} A B", f"> VERDICT {CODE} A", f"VERDICT  {CODE} A", f"VERDICT {CODE} Ａ", "",
+])  # fmt: skip
+REPLY = st.lists(st.one_of(LINE, st.text(max_size=20)), max_size=6).map("\n".join)
+
+
+@given(REPLY)
+def test_a_verdict_is_one_whole_last_line_and_nothing_else(reply: str) -> None:
+    """Said again in plain words: the lines that are a verdict are exactly one, and it is the last with anything in it."""
+    lines = [line.strip() for line in reply.splitlines() if line.strip()]
+    known = {f"VERDICT {CODE} {word}": winner for word, winner in (("A", "first"), ("B", "second"), ("TIE", "tie"))}
+    said = [line for line in lines if line in known]
+    verdict = read_verdict(reply, CODE)
+    assert verdict.parsed == (len(said) == 1 and lines[-1] in known)
+    assert verdict.winner == (known[said[0]] if verdict.parsed else "tie")
 
 
 @dataclass

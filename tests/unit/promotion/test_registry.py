@@ -3,6 +3,9 @@
 import json
 import multiprocessing
 import os
+import socket
+import sqlite3
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -170,6 +173,31 @@ def test_mlflow_away_is_transient_and_unset_is_bad_input(tmp_path: Path, monkeyp
         run(REGISTER, inputs, tmp_path)
 
 
+def test_a_locked_database_is_transient_and_its_lock_is_waited_for(tmp_path: Path, uri: str) -> None:
+    inputs = released(tmp_path / "a", "one")
+    other = sqlite3.connect(uri.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Transient, match="database is locked"):
+        run(REGISTER, inputs, tmp_path)
+    assert not (tmp_path / "registration.json").exists()
+    soon = threading.Timer(1.0, other.execute, ["ROLLBACK"])
+    soon.start()
+    assert registered(inputs, tmp_path / "output")["version"] == "1"
+    soon.join()
+    other.close()
+
+
+def test_a_server_that_never_answers_is_transient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = released(tmp_path / "a", "one")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(Transient, match="when it answers"):
+            run(REGISTER, inputs, tmp_path)
+    assert not (tmp_path / "registration.json").exists()
+
+
 def check_history(uri: str, count: int) -> None:
     client = connect(uri)
     versions = {int(each.version): each for each in client.search_model_versions("name = 'expanse-mini'")}
@@ -181,11 +209,12 @@ def check_history(uri: str, count: int) -> None:
     ]
 
 
-def test_eight_threads_that_promote_at_once_leave_one_alias_and_the_whole_history(tmp_path: Path, uri: str) -> None:
-    candidates = [released(tmp_path / str(index), f"weights {index}") for index in range(8)]
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda pair: registered(pair[1], tmp_path / f"out-{pair[0]}"), enumerate(candidates)))
-    check_history(uri, 8)
+def test_100_promotions_at_once_leave_one_alias_and_the_whole_history(tmp_path: Path, uri: str) -> None:
+    """Of 50 models, each by two attempts of its step."""
+    candidates = [released(tmp_path / str(index), f"weights {index}") for index in range(50)]
+    with ThreadPoolExecutor(100) as pool:
+        list(pool.map(lambda number: registered(candidates[number % 50], tmp_path / f"out-{number}"), range(100)))
+    check_history(uri, 50)
 
 
 def _promote(uri: str, inputs: dict[str, list[Path]], output: Path, barrier: Barrier) -> None:

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from components.common.errors import BadInput
 from components.common.models import load_reward_model
 from components.common.records import COMPLETION, SCORED, read_records, write_records
+from components.common.rewards import by_prompt
 from components.scoring.rewards import score
 from components.scoring.task import Config, run
 from tests.tiny import TEXTS, save_tiny_reward
@@ -41,6 +42,10 @@ def scored(tmp_path, reward, rows, **config):
     return read_records(output / "scored.parquet", SCORED), metrics
 
 
+def winners(rows):
+    return {prompt.id: max(prompt.valid, key=lambda row: row["reward"])["sample"] for prompt in by_prompt(rows, 0)}
+
+
 def test_any_batch_size_and_order_give_the_same_rewards(tmp_path, reward):
     rows = [completion(number) for number in range(40)]
     expected, metrics = scored(tmp_path, reward, rows)
@@ -51,6 +56,7 @@ def test_any_batch_size_and_order_give_the_same_rewards(tmp_path, reward):
         found = {(row["id"], row["sample"]): row["reward"] for row in again}
         for row in expected:
             assert math.isclose(row["reward"], found[row["id"], row["sample"]], rel_tol=1e-4, abs_tol=1e-4)
+        assert winners(again) == winners(expected)
 
 
 def test_rewards_are_those_of_the_plain_model(reward):
