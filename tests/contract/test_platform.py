@@ -25,6 +25,7 @@ from tests.pod_security import violations
 RECIPES = ("mini", "8b", "32b")
 PINNED = "registry.example/expanse@sha256:" + "0" * 64
 #: Every field of the platform section and of a machine, with a value that no default has.
+FILES = "prompts.files=[/mnt/prompts/prompts.jsonl]"
 EVERYTHING = (
     "platform.store=s3://bucket/prefix",
     "platform.config_maps={MLFLOW_TRACKING_URI: {config_map: settings, key: tracking, optional: true}}",
@@ -35,6 +36,7 @@ EVERYTHING = (
     "platform.labels={cost-centre: research}",
     "platform.scratch={kind: ephemeral, storage_class: fast-disk}",
     "platform.data={claim: team-data, folder: /mnt/prompts}",
+    FILES,
     "platform.shared_memory=3Gi",
     "platform.user=1234",
     f"platform.images={{cpu: '{PINNED}', train: 'registry.example/expanse-train:0.1.0'}}",
@@ -287,7 +289,7 @@ def test_the_stages_that_read_files_of_their_own_are_the_ones_that_kfp_must_not_
 
 
 def test_nothing_of_the_platform_enters_a_key(full, folder):
-    assert full.parameters() == compiled(folder, "8b").parameters()
+    assert full.parameters() == compiled(folder, "8b", FILES, "platform.data={claim: other, folder: /mnt}").parameters()
 
 
 def test_secrets_are_no_parameters_and_their_values_are_nowhere(folder, monkeypatch):

@@ -7,10 +7,6 @@ from pipelines.compiling import compile_recipe
 from pipelines.loading import load_recipe
 
 ENDPOINT = ("online.samples.engine=openai", "online.samples.served=null", "online.samples.endpoint.model=x")
-SECRETS = {
-    name: f"planted-{name.lower()}"
-    for name in ("AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "OPENAI_API_KEY", "MLFLOW_TRACKING_PASSWORD")
-}
 
 
 def compiled(path, *changes):
@@ -66,10 +62,3 @@ def test_a_secret_in_the_place_of_its_name_is_not_repeated(change):
     with pytest.raises(BadInput, match=r"platform\.secrets\.HF_TOKEN: .*name a Secret and its key") as caught:
         load_recipe("8b", [change])
     assert "hunter2" not in str(caught.value)
-
-
-def test_no_secret_of_the_environment_is_in_a_compiled_pipeline(tmp_path, monkeypatch):
-    for name, value in SECRETS.items():
-        monkeypatch.setenv(name, value)
-    text = compiled(tmp_path / "pipeline.yaml")
-    assert "planted-" not in text and "HF_TOKEN" in text
