@@ -24,8 +24,8 @@ from tests.pod_security import violations
 
 RECIPES = ("mini", "8b", "32b")
 PINNED = "registry.example/expanse@sha256:" + "0" * 64
-#: Every field of the platform section and of a machine, with a value that no default has.
 FILES = "prompts.files=[/mnt/prompts/prompts.jsonl]"
+#: Every field of the platform section and of a machine, with a value that no default has.
 EVERYTHING = (
     "platform.store=s3://bucket/prefix",
     "platform.config_maps={MLFLOW_TRACKING_URI: {config_map: settings, key: tracking, optional: true}}",
