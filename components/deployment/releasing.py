@@ -18,7 +18,7 @@ from components.common.endpoints import Served
 from components.common.errors import BadInput, Transient
 from components.common.inference.bring_up import Address
 from components.common.inference.health import address, state_of
-from components.common.inference.objects import Object
+from components.common.inference.objects import Object, storage_uri
 from components.common.inference.probing import base_url
 from components.common.inference.services import Services
 from components.common.inference.waiting import PATIENCE, Patience
@@ -56,8 +56,9 @@ class Outlet:
         found = {each["metadata"]["name"]: each for each in self.services.released() if uri_of(each) in sources}
         return {name: (found[name], sources[uri_of(found[name])]) for name in sorted(found)}
 
-    def check_reachable(self, service: Object) -> None:
-        """Refuse, before anything is changed, where a service that is ready cannot be asked from this machine."""
+    def check(self, service: Object, version: Version) -> None:
+        """Refuse, before anything is changed, weights that no pod can read and a ready service that we cannot ask."""
+        storage_uri(Served(), Reference("", "", version.source, version.digest, 0))
         if self.address is None or not state_of(service, [], []).ready:
             return
         name = service["metadata"]["name"]

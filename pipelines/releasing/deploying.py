@@ -49,7 +49,7 @@ def _target(
     name = name or (recipe.deployment.name if recipe else _only(outlet, sources, released.model))
     called, service = outlet.services.called(name), outlet.services.read(name)
     if service is not None:
-        outlet.check_reachable(service)
+        outlet.check(service, version)
     elif recipe is None:
         raise BadInput(
             f"There is no {called}; name a recipe whose deployment says on what it runs, such as --recipe 8b."

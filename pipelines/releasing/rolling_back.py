@@ -1,7 +1,7 @@
 """``expanse rollback``: the alias first, so that no run deploys the bad version again, then the services that serve it."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ from components.common.errors import BadInput, ExpanseError
 from components.common.inference.objects import Object
 from components.common.releases import history
 from components.common.releases.versions import Released, Version
+from components.deployment.record import UNPROVEN, annotations_of
 from components.deployment.releasing import Outlet, local_model
 from components.promotion.releasing import Registry, move_back, way_back
 from pipelines.releasing.reaching import DRY, is_local, noted, outlet_of, registry_of, tried
@@ -45,7 +46,7 @@ class Plan:
             local_model(self.target)
         for service, _ in self.services.values():
             if self.outlet:
-                self.outlet.check_reachable(service)
+                self.outlet.check(service, self.target)
 
     def carry_out(self, reason: str) -> Iterator[str]:
         """Move the alias, then bring each service back; what was done, as it is done."""
@@ -82,19 +83,24 @@ def _planned(options: argparse.Namespace) -> Plan:
     elsewhere = options.alias_only or (current is not None and is_local(current))
     outlet = None if elsewhere else outlet_of(options)
     standing = outlet.serving({each.source: each.number for each in released.versions.values()}) if outlet else {}
-    undone = _left_last(released) if options.to is None else ""
-    goes_on = undone in [number for _, number in standing.values()]
+    undone = _unfinished(released, standing) if options.to is None else ""
     to = None if options.to is None else str(options.to)
-    target = released.version(released.current) if goes_on else way_back(released, to)
-    wrong = {released.current, target.number} | ({undone} if goes_on else set())
-    services = {name: found for name, found in standing.items() if found[1] in wrong}
+    target = released.version(released.current) if undone else way_back(released, to)
+    services = {
+        name: found for name, found in standing.items() if found[1] in (released.current, target.number, undone)
+    }
     return Plan(registry, released, target, services, outlet)
 
 
-def _left_last(released: Released) -> str:
-    """The version that the last move of the alias left, where that was a rollback."""
+def _unfinished(released: Released, standing: Mapping[str, tuple[Object, str]]) -> str:
+    """The version that the last rollback left, where a service still serves it or has not proven the one before yet."""
     last = next(reversed(history.moves(released.history, released.alias)), None)
-    return last.before if last and last.what == "rolled back" else ""
+    if last is None or last.what != "rolled back":
+        return ""
+    for service, number in standing.values():
+        if number == last.before or (number == last.version and UNPROVEN in annotations_of(service)):
+            return last.before
+    return ""
 
 
 def _change(number: str, target: Version) -> str:

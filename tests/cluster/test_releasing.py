@@ -13,7 +13,7 @@ from components.common.inference.services import Services
 from components.common.inputs import REFERENCE
 from components.common.mlflow_client import connect
 from components.common.releases.versions import MODEL, VERDICT
-from components.deployment.record import BY, served, uri_of
+from components.deployment.record import BY, UNPROVEN, annotations_of, served, uri_of
 from components.deployment.task import Config, run
 from components.promotion.lease import cluster_lease
 from components.promotion.releasing import Registry
@@ -143,6 +143,33 @@ def test_a_rollback_whose_service_does_not_follow_goes_on_when_it_is_repeated(
     assert serves(services) == "s3://models/1" and registry.read().current == "1"
     assert command("rollback", "--address", predictor) == 2
     assert "Nothing was champion of aya before version 1" in capsys.readouterr().err
+
+
+def test_a_rollback_that_was_killed_while_its_service_changed_goes_on(
+    services, registry, released, predictor, monkeypatch
+):
+    assert command("promote", "--version", 3) == 0 and command("deploy", "--address", predictor) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("components.deployment.releasing.probe", interrupted)
+        assert command("rollback", "--address", predictor) == 130
+    assert serves(services) == "s3://models/2" and UNPROVEN in annotations_of(listed(services)[0])
+    assert command("rollback", "--address", predictor) == 0
+    assert registry.read().current == "2" and serves(services) == "s3://models/2"
+    assert UNPROVEN not in annotations_of(listed(services)[0])
+    assert command("rollback", "--address", predictor) == 0 and serves(services) == "s3://models/1"
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt  # what a kill leaves behind: nothing after this line runs
+
+
+def test_a_version_that_no_pod_can_read_is_refused_before_anything_changes(services, registry, released, capsys):
+    client = connect(registry.tracking_uri)
+    client.create_model_version(REGISTERED, "mlflow-artifacts:/4", None, {VERDICT: "passed"}, await_creation_for=0)
+    assert command("deploy", "--version", 4, "--no-probes") == 2
+    assert (
+        "mlflow-artifacts:/4 cannot be read by a pod" in capsys.readouterr().err and serves(services) == "s3://models/2"
+    )
 
 
 def test_a_version_that_never_was_deployed_gets_the_present_settings(services, released, predictor):

@@ -7,6 +7,8 @@ import pytest
 from components.common.artifacts import Provenance, Reference, write_manifest
 from components.common.mlflow_client import connect
 from components.common.releases.versions import MODEL, VERDICT
+from components.deployment.record import PROBES, SERVED, served, with_model
+from components.deployment.releasing import from_here, questions_of
 from pipelines.cli import main
 from tests.servers import save_chat_model
 
@@ -57,3 +59,27 @@ def test_a_version_is_tried_and_a_rollback_ends_with_one_that_answers(
     assert main(["rollback", *where]) == 2 and champion(root) == 2
     assert f"{weights} differs from its manifest" in capsys.readouterr().err
     assert main(["rollback", *where, "--alias-only"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("outer", "expected"),
+    [
+        ("http://aya-team.example.com/", "http://aya-team.example.com"),
+        ("http://aya-team.svc.cluster.local", "http://aya.team.svc"),
+        ("", "http://aya.team.svc"),
+    ],
+)
+def test_from_outside_a_service_is_reached_by_its_ingress(outer: str, expected: str) -> None:
+    assert from_here({"status": {"url": outer, "address": {"url": "http://aya.team.svc/"}}}) == expected
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"probes": []}', '[{"uri": 1}]'])
+def test_damaged_notes_on_a_service_count_for_nothing(note: str) -> None:
+    spec = {"predictor": {"model": {"storageUri": "s3://models/2", "args": ["--x"]}}}
+    service = {"metadata": {"name": "aya", "annotations": {PROBES: note, SERVED: note}}, "spec": spec}
+    assert len(questions_of(service).probes) == 2
+    assert served(service) == []
+    assert with_model(service, "s3://models/1")["spec"]["predictor"]["model"] == {
+        "storageUri": "s3://models/1",
+        "args": ["--x"],
+    }

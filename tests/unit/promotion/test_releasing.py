@@ -257,7 +257,7 @@ def test_over_a_server_and_without_it(
     os.killpg(process.pid, 9)
     process.wait(60)
     capsys.readouterr()
-    for arguments in (["promote", "--version", "2"], ["promote", "--dry-run"], ["history"]):
+    for arguments in (["promote", "--version", "2"], ["promote", "--dry-run"], ["history"], ["rollback"], ["deploy"]):
         assert main([arguments[0], "--model", MODEL, *arguments[1:]]) == 3
         assert capsys.readouterr().err.count("\n") == 1
 
