@@ -1,6 +1,10 @@
 """A run that was killed ends as if it had not been; a snapshot average is the mean of the weights it names."""
 
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +47,50 @@ def test_a_resumed_run_equals_an_uninterrupted_one(model, examples, tmp_path, mo
     assert "resuming from checkpoint-4" in capfd.readouterr().out
     assert (whole / "model.safetensors").read_bytes() == (killed / "model.safetensors").read_bytes()
     assert not list(killed.rglob("checkpoint*"))
+
+
+KILLED_WHILE_SAVING = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from components.common import training_loop
+from components.sft.task import Config, run
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def saved(value, path, *arguments, save=torch.save, **options):
+    if point == "half of the optimizer" and "checkpoint-8" in str(path):
+        save(value, path, *arguments, **options)
+        os.truncate(path, os.path.getsize(path) // 2)
+        die()
+    save(value, path, *arguments, **options)
+
+def sealed(checkpoint, seal=training_loop.seal):
+    if point == "before the seal" and checkpoint.name == "checkpoint-8":
+        die()
+    seal(checkpoint)
+
+point, config, model, examples, output = sys.argv[1:]
+torch.save, training_loop.seal = saved, sealed
+run(Config.model_validate_json(config), {"model": [Path(model)], "examples": [Path(examples)]}, Path(output))
+"""
+
+
+@pytest.mark.parametrize("point", ["half of the optimizer", "before the seal"])
+def test_a_kill_while_a_checkpoint_is_saved_costs_that_checkpoint_only(model, examples, tmp_path, capfd, point):
+    config = Config(**BASE, steps=12, save_steps=4)
+    inputs = {"model": [model], "examples": [examples]}
+    whole, killed = folder(tmp_path, "whole"), folder(tmp_path, "killed")
+    arguments = [point, config.model_dump_json(), *map(str, (model, examples, killed))]
+    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, *arguments], cwd=Path.cwd(), timeout=300)
+    assert done.returncode == -signal.SIGKILL
+    assert sorted(path.name for path in scratch(killed).glob("*/checkpoint-*")) == ["checkpoint-4", "checkpoint-8"]
+    expected = run(config, inputs, whole)
+    capfd.readouterr()
+    assert run(config, inputs, killed) == expected
+    assert "resuming from checkpoint-4" in capfd.readouterr().out
+    assert (whole / "model.safetensors").read_bytes() == (killed / "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("averaged", [1, 3])
