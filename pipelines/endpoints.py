@@ -18,7 +18,12 @@ def starts_objects(recipe: Recipe) -> bool:
 
 
 def _served(recipe: Recipe) -> Iterator[Served]:
-    asked: list[BaseModel | None] = [*recipe.teachers, recipe.online.samples, recipe.offline.contrast]
+    asked: list[BaseModel | None] = [
+        *recipe.teachers,
+        recipe.generation,
+        recipe.online.samples,
+        recipe.offline.contrast,
+    ]
     asked += [recipe.evaluation, recipe.online.check, *recipe.baselines]
     return (served for each in asked if each is not None for served in served_by(each))
 

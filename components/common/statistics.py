@@ -7,7 +7,6 @@ mean is ``sum(x) / sum(1)``, corpus chrF++ a function of summed n-gram counts. O
 them all.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, sqrt
@@ -91,12 +90,6 @@ def bootstrap_mean(
 def paired_difference(first: ArrayLike, second: ArrayLike, groups: Sequence[Any], bootstrap: Bootstrap) -> Estimate:
     """The mean of ``first - second`` for values measured on the same rows, and its interval."""
     return bootstrap_mean(np.asarray(first, np.float64) - np.asarray(second, np.float64), groups, bootstrap)
-
-
-def balanced_weights(labels: Sequence[Any]) -> Array:
-    """Weights of sum 1 under which every label counts the same, however many rows it has."""
-    counts = Counter(labels)
-    return np.array([1 / (counts[label] * len(counts)) for label in labels])
 
 
 def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:

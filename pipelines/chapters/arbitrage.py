@@ -45,11 +45,10 @@ def write(graph: Graph, story: Story) -> None:
 
 
 def _answer(graph: Graph, teacher: Teacher, prompts: Channel, model: Channel | None) -> Channel:
+    """A teacher with an origin of its own answers from there; one with weights as the section ``generation`` says."""
     changes: dict[str, object] = {"model": teacher.name}
-    if teacher.endpoint is not None:
-        changes |= {"engine": "openai", "endpoint": teacher.endpoint}
-    if teacher.served is not None:
-        changes |= {"engine": "openai", "served": teacher.served}
+    if teacher.source is None:
+        changes |= {"engine": "openai", "endpoint": teacher.endpoint, "served": teacher.served}
     config = graph.recipe.generation.model_copy(update=changes)
     machine = sampling_machine(config, graph.recipe.resources.sampling, graph.recipe.resources.data)
     return graph.step(generation, f"generate-{teacher.name}", config, machine, prompts=prompts, model=model)

@@ -84,10 +84,6 @@ class Services:
             )
         return bool(outcome) or self.read(metadata["name"]) is None
 
-    def of_run(self, run: str) -> list[Object]:
-        """Every service that steps of the run have brought up."""
-        return self._listed(f"of run {run}", f"{RUN_LABEL}={run}")
-
     def released(self) -> list[Object]:
         """Every service of the platform that stays: those that steps bring up for themselves carry their run."""
         ours = ",".join(f"{key}={value}" for key, value in PART_OF.items())

@@ -32,6 +32,19 @@ def test_each_evaluation_has_its_own_way_of_answering_and_needs_no_gpu(eight: di
     assert all(eight[name].machine == machine for name in answers)
 
 
+def test_teachers_with_weights_are_served_as_the_section_generation_says() -> None:
+    teachers = (
+        f"teachers=[{{name: own, license: L, source: 'hf://a/b'}}, {{name: far, license: L, endpoint: {ENDPOINT}}}, "
+        "{name: other, license: L, served: {source: 'hf://c/d', gpus: 4}}]"
+    )
+    changes = [teachers, "generation.engine=openai", "generation.served={gpus: 2}"]
+    steps = {step.name: step for step in walk(load_recipe("8b", changes), "arbitrage")}
+    own, far, other = (steps[f"generate-{name}"] for name in ("own", "far", "other"))
+    assert (own.config.served.source, own.config.served.gpus) == (None, 2) and own.inputs["model"] == "teacher-own"
+    assert far.config.endpoint.model == "m" and far.config.served is None
+    assert other.config.served.source == "hf://c/d"
+
+
 def test_weights_become_an_artifact_only_where_a_step_reads_them(eight: dict[str, PlannedStep]) -> None:
     assert [name for name in eight if name.startswith("fetch-")] == ["fetch-here"]
     assert eight["evaluate-here"].inputs["model"] == "fetch-here"
@@ -51,6 +64,7 @@ def test_a_model_in_process_keeps_the_machine_of_evaluations() -> None:
     ("change", "starts"),
     [
         ("evaluation.generation.seed=1", False),
+        ("generation={model: t, portion: arbitrage, engine: openai, served: {gpus: 0}}", True),
         ("evaluation.answers={engine: openai, served: {gpus: 0}}", True),
         ("online.check.answers={engine: openai, served: {gpus: 0}}", True),
         ("baselines=[{name: x, license: L, served: {source: 'hf://a/b'}}]", True),
