@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from components.common.artifacts import MANIFEST
 from components.common.errors import NoRoomError, storage_error
 from components.common.store import locked, storage_explained
 
@@ -46,7 +47,7 @@ class Copies:
     """The copies below ``<scratch>/artifacts``, each named by its digest, with its address and its unfinished transfer."""
 
     def __init__(self, scratch: Path) -> None:
-        self.folder, self._locks = scratch / "artifacts", scratch / "locks"
+        self.folder, self._locks, self._attempts = scratch / "artifacts", scratch / "locks", scratch / "attempts"
 
     def path(self, sha256: str) -> Path:
         """Where the copy of the artifact with this digest lies, or would."""
@@ -81,10 +82,11 @@ class Copies:
     def evict(self, wanted: float) -> int:
         """Remove copies that nobody holds, those first that were not used the longest, until ``wanted`` bytes are free.
 
-        Returns how many bytes became free, and says on standard error which copies they were.
+        Before them goes what killed attempts had half written. Returns how many bytes became free, and says on standard
+        error what they were.
         """
-        freed = 0
         with locked(self._locks / "evicting"):
+            freed = sum(self._remove_torn(output) for output in self._attempts.glob("*/*/output"))
             for used, sha256 in self._by_last_use():
                 if freed >= wanted:
                     break
@@ -103,16 +105,25 @@ class Copies:
         with ExitStack() as stack:
             if not all(stack.enter_context(_alone(self._locks / sha256 / name)) for name in ("lock", "use")):
                 return 0
-            paths = list(self.folder.glob(f"*{sha256}*"))
-            before = sum(map(_allocated, paths))
-            for path in paths:
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-            freed = before - sum(map(_allocated, paths))
-        if freed:
             last = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(used))
-            told = f"Evicted {self.path(sha256)} ({freed:,} bytes, last used {last}) to make room."
-            print(told, file=sys.stderr, flush=True)
-        return freed
+            return _delete(list(self.folder.glob(f"*{sha256}*")), f"{self.path(sha256)}, last used {last}")
+
+    def _remove_torn(self, output: Path) -> int:
+        """A finished output waits to be sent, and checkpoints beside it for the next attempt: those stay."""
+        with _alone(output.parent / "lock") as alone:
+            torn = alone and not (output / MANIFEST).is_file()
+            return _delete([output], f"{output}, which an attempt that was killed has left") if torn else 0
+
+
+def _delete(paths: list[Path], what: str) -> int:
+    """Remove files and folders as far as that is allowed; returns and says how many bytes became free."""
+    before = sum(map(_allocated, paths))
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    freed = before - sum(map(_allocated, paths))
+    if freed:
+        print(f"Evicted {what} ({freed:,} bytes) to make room.", file=sys.stderr, flush=True)
+    return freed
 
 
 @contextmanager

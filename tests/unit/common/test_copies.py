@@ -66,7 +66,7 @@ def test_the_copy_that_was_not_used_for_longest_makes_room(tmp_path, root, refer
     assert result(done) == ["a", "c", "d"]
     (told,) = done.stderr.splitlines()
     copy = tmp_path / "disk" / "artifacts" / json.loads((references / "b.json").read_text())["digest"]
-    assert told.startswith(f"Evicted {copy} (3,") and told.endswith("to make room.")
+    assert told.startswith(f"Evicted {copy}, last used 20") and told.endswith(" bytes) to make room.")
 
 
 def test_a_copy_in_use_stays_and_goes_when_its_user_has_ended(tmp_path, root, references):
@@ -122,6 +122,29 @@ print(json.dumps([here(), sorted(path.name for path in (scratch / "artifacts").g
 """
     found, left = result(on_small_disk(tmp_path / "disk", "11m", program, root, references))
     assert (found, left) == (["a", "b"], [f".{'1' * 64}.journal", f".{'1' * 64}.partial"])
+
+
+def test_what_a_killed_attempt_has_half_written_goes_first_and_nothing_else_of_it(tmp_path, root, references):
+    program = f"""{PRELUDE}
+from components.common.store import locked
+attempts = scratch / "attempts" / "0123abcd"
+for name, file in (("killed", "half"), ("finished", "manifest.json"), ("at-work", "half")):
+    for folder in ("output", "scratch"):
+        (attempts / name / folder).mkdir(parents=True)
+    (attempts / name / "output" / file).write_bytes(bytes(1 << 20))
+    (attempts / name / "scratch" / "checkpoint").touch()
+step("a")
+with locked(attempts / "at-work"):
+    step("b")
+left = [str(path.relative_to(attempts)) for path in sorted(attempts.rglob("*")) if path.is_file()]
+print(json.dumps([here(), [path for path in left if not path.endswith("lock")]]))
+"""
+    found, left = result(on_small_disk(tmp_path / "disk", "9m", program, root, references))
+    assert found == ["a", "b"]
+    assert left == [
+        "at-work/output/half", "at-work/scratch/checkpoint", "finished/output/manifest.json",
+        "finished/scratch/checkpoint", "killed/scratch/checkpoint",
+    ]  # fmt: skip
 
 
 def test_small_files_find_room_too(tmp_path, root, references):
