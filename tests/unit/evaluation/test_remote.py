@@ -1,6 +1,7 @@
 """A model behind an endpoint: our predictor against the same model in process, and servers that answer amiss."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from components.common.inputs import REFERENCE
 from components.common.journal import Journal
 from components.common.records import read_records
 from components.common.sampling import SamplingSettings
-from components.common.store import LocalStore
+from components.common.store import LocalStore, open_store
 from components.evaluation.engines import LocalEngine
 from components.evaluation.likelihood import Request
 from components.evaluation.remote import RemoteEngine
@@ -310,6 +311,20 @@ def test_a_model_is_served_once_and_not_again_when_only_its_judge_has_failed(
     assert len(endpoint.requests) == asked
     assert metrics["answers/completion_tokens"] == 3 * 16 + asked - 16 - 1
     assert len(read_records(tmp_path / "answers.parquet")) == 48
+
+
+def test_of_an_artifact_in_a_bucket_nothing_but_the_tokenizer_is_fetched(
+    tmp_path: Path, chat_folder: Path, service: Any, root: str
+) -> None:
+    def copied(output: Path) -> dict[str, Any]:
+        return {path.name: shutil.copyfile(path, output / path.name).stat().st_size for path in chat_folder.iterdir()}
+
+    open_store(root).produce(Provenance("sft", "", ""), copied).save(tmp_path / "model" / REFERENCE)
+    shutil.rmtree(tmp_path / "scratch")
+    service.requests.clear()
+    own = load_own_tokenizer(Answers(engine="openai", served=Served()), {"model": [tmp_path / "model"]})
+    assert own.context == CONTEXT and own.tokenizer.chat_template
+    assert service.requests and not any("safetensors" in str(request) for request in service.requests)
 
 
 def test_of_an_artifact_or_a_hub_model_nothing_but_the_tokenizer_is_fetched(
