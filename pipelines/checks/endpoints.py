@@ -1,8 +1,9 @@
-"""Endpoints of teachers and judges: they answer, list the model, and take the key."""
+"""Endpoints of teachers, baselines and judges: they answer, list the model, take the key, and give likelihoods where needed."""
 
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from components.common.addresses import check_url
 from components.common.endpoints import Endpoint
@@ -13,16 +14,18 @@ from pipelines.parts import find_all
 from pipelines.recipe import Recipe
 
 LISTED = 5
+SENTENCE = "The capital of Canada is Ottawa."
 
 
 @dataclass(frozen=True)
 class Target:
-    """A model at an endpoint; ``path`` is where the recipe names it."""
+    """A model at an endpoint; ``path`` is where the recipe names it, ``scored`` whether its likelihoods are read."""
 
     path: str
     url: str
     model: str
     key_variable: str | None
+    scored: bool = False
 
     @property
     def name(self) -> str:
@@ -34,13 +37,16 @@ def endpoint_checks(recipe: Recipe) -> list[Check]:
     """One check per distinct endpoint, model and key, wherever the recipe names it."""
     found: dict[tuple[str, str, str | None], Target] = {}
     for target in _targets(recipe):
-        found.setdefault((target.url, target.model, target.key_variable), target)
+        same = (target.url, target.model, target.key_variable)
+        found[same] = target if target.scored else found.get(same, target)
     return [Check(target.name, _looker(target, recipe)) for target in found.values()]
 
 
 def _targets(recipe: Recipe) -> Iterator[Target]:
+    choices = bool(recipe.evaluation.of_kind("multiple_choice"))
     for path, part in find_all(recipe, Endpoint):
-        yield Target(path.removesuffix(".endpoint"), part.url, part.model, part.api_key_variable)
+        scored = choices and path.startswith("baselines.")
+        yield Target(path.removesuffix(".endpoint"), part.url, part.model, part.api_key_variable, scored)
 
 
 def _looker(target: Target, recipe: Recipe) -> Callable[[], Finding]:
@@ -64,7 +70,28 @@ def look(target: Target, recipe: Recipe) -> Finding:
         if is_inside(target.url):
             return skipped(target.name, f"{target.url} is inside a cluster", "run the check in a pod of the cluster")
         raise
-    return _judge(target, response.status_code, fields(response))
+    found = _judge(target, response.status_code, fields(response))
+    return _likelihoods(target, headers) if target.scored else found
+
+
+def _likelihoods(target: Target, headers: dict[str, str]) -> Finding:
+    """Ask for the log-probabilities of one sentence, a dozen tokens, as components/evaluation/echoed.py does days later."""
+    wanted = {"model": target.model, "prompt": SENTENCE, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+    response = ask(f"{target.url.rstrip('/')}/completions", headers, "POST", wanted)
+    told: Any = fields(response).get("choices")
+    try:
+        values = told[0]["logprobs"]["token_logprobs"]
+        sound = len(values) > 2 and all(isinstance(value, int | float) for value in values[1:])
+    except (LookupError, TypeError):
+        sound = False
+    if response.status_code == 200 and sound:
+        return ok(
+            target.name, f"{target.url} serves {target.model} and gives the likelihoods that multiple choice needs"
+        )
+    raise BadInput(
+        f"{target.url} does not give the log-probabilities of a prompt (status {response.status_code}), which multiple choice "
+        "needs; serve the baseline's model, or take the baseline out."
+    )
 
 
 def _judge(target: Target, status: int, document: dict[str, object]) -> Finding:

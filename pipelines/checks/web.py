@@ -15,8 +15,12 @@ REDIRECTS = 3
 INSIDE = (".svc", ".svc.cluster.local", ".cluster.local")
 
 
-def ask(url: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> httpx.Response:
+def ask(
+    url: str, headers: Mapping[str, str] | None = None, method: str = "GET", document: Any = None
+) -> httpx.Response:
     """The response of ``url``, whatever its status; redirects are followed on the same host, where the key belongs.
+
+    ``document`` is sent as JSON.
 
     Raises BadInput for an address that is none, Transient when nothing answers or the service itself fails.
     """
@@ -24,12 +28,12 @@ def ask(url: str, headers: Mapping[str, str] | None = None, method: str = "GET")
     if urlsplit(url).scheme not in ("http", "https") or not where:
         raise BadInput(f"{url!r} is not an address; write it as http://host:port or https://host.")
     try:
-        response = _exchange(url, dict(headers or {}), method, where)
+        response = _exchange(url, dict(headers or {}), method, where, document)
         for _ in range(REDIRECTS):
             target = urljoin(url, response.headers.get("Location", ""))
             if response.status_code not in MOVED or urlsplit(target)[:2] != urlsplit(url)[:2]:
                 break
-            response = _exchange(target, dict(headers or {}), method, where)
+            response = _exchange(target, dict(headers or {}), method, where, document)
     except (httpx.TransportError, httpx.DecodingError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise Transient(
@@ -44,8 +48,9 @@ def ask(url: str, headers: Mapping[str, str] | None = None, method: str = "GET")
     return response
 
 
-def _exchange(url: str, headers: dict[str, str], method: str, where: str) -> httpx.Response:
-    with httpx.Client(timeout=SECONDS) as client, client.stream(method, url, headers=headers) as response:
+def _exchange(url: str, headers: dict[str, str], method: str, where: str, document: Any) -> httpx.Response:
+    sent = {} if document is None else {"json": document}
+    with httpx.Client(timeout=SECONDS) as client, client.stream(method, url, headers=headers, **sent) as response:
         body = bytearray()
         for chunk in response.iter_bytes():
             body += chunk

@@ -1,5 +1,7 @@
 """Endpoints on loopback: the model is listed, the key works, and everything else is one sentence."""
 
+import json
+
 import pytest
 
 from components.common.errors import BadInput, Transient
@@ -96,3 +98,38 @@ def test_teachers_and_judges_are_asked_once_each(recipe):
     names = [check.object for check in endpoint_checks(load_recipe("8b", [pool]))]
     assert names == ["endpoint teachers.a", "endpoint online.check.judge"]
     assert endpoint_checks(load_recipe("mini")) == []
+
+
+def echoed(*values):
+    return (200, {}, {"choices": [{"text": "x", "logprobs": {"token_logprobs": list(values)}}]})
+
+
+def test_a_baseline_gives_the_likelihoods_of_multiple_choice(server, recipe):
+    server.answers |= {"/v1/models": LISTED, "/v1/completions": echoed(None, -1.5, -2, -0.1)}
+    found = look(Target("baselines.0", f"{server.url}/v1", "judge", None, scored=True), recipe)
+    assert found.status == "ok" and "gives the likelihoods" in found.sentence
+    assert json.loads(server.bodies[-1])["echo"] is True
+
+
+@pytest.mark.parametrize(
+    "answer", [(404, {}, {}), (400, {}, {"error": "echo"}), echoed(-0.1), echoed(None, None, -1.0), (200, {}, {"choices": []}),
+               (200, {}, {"choices": [{"text": "x", "logprobs": None}]})],
+)  # fmt: skip
+def test_one_that_gives_none_is_found_before_the_run(server, recipe, answer):
+    server.answers |= {"/v1/models": LISTED, "/v1/completions": answer}
+    with pytest.raises(BadInput, match=r"does not give the log-probabilities of a prompt"):
+        look(Target("baselines.0", f"{server.url}/v1", "judge", None, scored=True), recipe)
+
+
+def test_likelihoods_are_asked_of_baselines_alone(server):
+    endpoint = f"{{url: '{server.url}/v1', model: judge}}"
+    changes = [
+        f"teachers=[{{name: t, license: L, endpoint: {endpoint}}}]",
+        f"baselines=[{{name: x, license: L, tokenizer: 'hf://a/b', endpoint: {endpoint}}}]",
+    ]
+    server.answers |= {"/v1/models": LISTED, "/v1/completions": echoed(None, -1, -1)}
+    names = {check.object for check in endpoint_checks(load_recipe("8b", changes))}
+    assert names >= {"endpoint baselines.x"} and "endpoint teachers.t" not in names
+    plain = endpoint_checks(load_recipe("8b", changes[:1]))
+    assert all(check.look().status in ("ok", "skipped") for check in plain if "teachers" in check.object)
+    assert not any(path == "/v1/completions" for _, path, _ in server.asked)
