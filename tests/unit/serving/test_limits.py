@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.servers import NAME, Server
 
@@ -181,3 +183,38 @@ def test_a_context_filling_chat_is_cut_to_the_room_left(http: httpx.Client) -> N
     request = said("hello " * 300) | {"max_tokens": None, "temperature": 0}
     usage = http.post(CHAT, json=request).json()["usage"]
     assert usage["total_tokens"] <= 2048
+
+
+LEAF = st.one_of(
+    st.none(), st.booleans(), st.integers(-(1 << 63), (1 << 64) - 1), st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=20), st.sampled_from(["user", "text", NAME, "BYTES", "<|END_OF_TURN_TOKEN|>", "\x00", "😀" * 40]),
+)  # fmt: skip
+ANYTHING = st.recursive(
+    LEAF,
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=8,
+)
+FIELDS = {
+    CHAT: ["messages", "n", "temperature", "top_p", "seed", "stop", "stream", "stream_options", "logprobs", "user", "tools"],
+    "/openai/v1/completions": ["prompt", "n", "temperature", "top_p", "seed", "stop", "stream", "echo", "logprobs", "best_of"],
+    V1: ["instances", "parameters"],
+    V2: ["inputs", "outputs", "parameters", "id"],
+}  # fmt: skip
+WHOLE = {
+    CHAT: body(max_tokens=1),
+    "/openai/v1/completions": {"model": NAME, "prompt": "hello", "max_tokens": 1},
+    V1: {"instances": ["hello"], "parameters": {"max_tokens": 1}},
+    V2: {"inputs": [TENSOR], "parameters": {"max_tokens": 1}},
+}
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_json_whatever_makes_the_server_fail(http: httpx.Client, data: st.DataObject) -> None:
+    """A sound request with some of its fields replaced is answered or refused, and never the server's own fault."""
+    path = data.draw(st.sampled_from(sorted(FIELDS)))
+    changes = data.draw(st.dictionaries(st.sampled_from(FIELDS[path]), ANYTHING, min_size=1, max_size=3))
+    content = json.dumps(WHOLE[path] | changes).encode()
+    answer = http.post(path, content=content, headers={"content-type": "application/json"})
+    assert answer.status_code in (200, 400, 404), (content, answer.status_code, answer.text[:300])
+    assert answer.status_code == 200 or answer.json()["error"]
