@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from tests.charts import CHART, rendered
+from tests.charts import CHART, find, render, rendered
 
 VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
@@ -150,3 +150,16 @@ def test_the_name_of_a_secret_is_no_secret():
             "pipelines": {"ownRecipes": {"a": recipe, "b": judge}},
         }
     )
+
+
+def test_the_values_for_a_shared_namespace_leave_what_others_run_there_alone():
+    readme = (CHART / "README.md").read_text(encoding="utf-8")
+    _, _, section = readme.partition("## In a namespace that others share\n")
+    values = yaml.safe_load(re.search(r"```yaml\n(.*?)```", section, re.DOTALL)[1])
+    objects = render(values)
+    assert not [each for each in objects if each["kind"] in ("ResourceQuota", "LimitRange")]
+    policies = [each for each in objects if each["kind"] == "NetworkPolicy"]
+    ours = {"app.kubernetes.io/part-of": "expanse"}
+    assert policies and all(ours.items() <= each["spec"]["podSelector"]["matchLabels"].items() for each in policies)
+    kept = find(render({"quota": {"hard": {}}}), "ResourceQuota", "expanse")["spec"]["hard"]
+    assert "count/trainjobs.trainer.kubeflow.org" in kept  # an empty mapping changes nothing: hence the nulls
