@@ -137,6 +137,18 @@ def test_a_value_that_is_not_finite_is_refused_by_tensor(make_model, output, val
     assert list(output.iterdir()) == []
 
 
+@pytest.mark.parametrize("method", ["ties", "dare-ties"])
+def test_a_base_is_checked_like_the_models(make_model, output, method):
+    models, base = [make_model("a", 1), make_model("b", 2)], make_model("base")
+    change(base, NORM, lambda tensor: tensor * float("nan"))
+    with pytest.raises(BadInput, match=rf"base/model.safetensors: tensor '{NORM}' holds NaN or infinity"):
+        merge(output, models, base, method=method)
+    edit(base / "config.json", tie_word_embeddings=False)
+    with pytest.raises(BadInput, match=r"base/config.json: tie_word_embeddings is False where"):
+        merge(output, models, base, method=method)
+    assert list(output.iterdir()) == []
+
+
 def test_overflow_of_the_output_dtype_is_refused(make_model, output):
     folder = make_model("a")
     change(folder, NORM, lambda tensor: tensor * 1e6)
