@@ -9,7 +9,7 @@ import resource
 import select
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,10 @@ def _in_bounds(work: Callable[[], str]) -> str:
         ready.register(reader)
         answer = os.read(reader, 1 << 16) if ready.poll(WALL_SECONDS * 1000) else b""
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
         os.close(reader)
+        with suppress(ProcessLookupError, ChildProcessError):  # where SIGCHLD is ignored the kernel has reaped it
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
     return answer[1:].decode() if answer else f"does not end within {CPU_SECONDS} seconds, or breaks the interpreter"
 
 

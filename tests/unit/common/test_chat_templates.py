@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -102,6 +103,14 @@ def test_a_template_that_drops_a_message_with_control_tokens_is_refused(load):
 def test_a_file_too_large_for_a_template_is_refused_unread(load):
     with pytest.raises(BadInput, match=r"chat_template\.jinja is larger than 1,000,000 bytes"):
         load("x" * 1_000_001)
+
+
+def test_a_process_whose_children_are_reaped_by_the_kernel_tries_templates_too(load):
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert load(f"{HARMLESS}!")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_each_template_is_tried_once_and_leaves_no_process(load, monkeypatch):
