@@ -21,13 +21,13 @@ from components.common import forking
 from components.common.execution import AHEAD, event
 from components.common.inputs import REFERENCE
 from components.common.step import has_effects
+from components.common.worker import KILLED
 from pipelines.planning.walking import PlannedStep
 from pipelines.tasks import ADDRESS as TASKS
 
 #: Starts a step; its answer comes through the connection, and closing that ends the step.
 Begin = Callable[[PlannedStep], socket.socket]
 LOGS = "logs"  # in the run's folder, a file for each step
-KILLED = "was killed (out of memory?); run the same command again to resume, with fewer --jobs if memory is short."
 
 
 class Queue:

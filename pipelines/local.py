@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,7 @@ class LocalRun:
         self.environment = {**os.environ, **(ONE_THREAD if recipe.miniature else {})}
         self.tracking_uri = f"sqlite:///{self.root / 'mlflow.db'}"
         self.tracker = Tracker(self.tracking_uri, recipe.experiment)
+        self.interrupted = False
         self._held = ExitStack()
 
     def __enter__(self) -> "LocalRun":
@@ -69,11 +71,40 @@ class LocalRun:
             resident("components.common.worker", self.environment) as worker,
             resident("pipelines.tasks") as tasks,
             self._engine(worker, tasks) as engine,
+            self.hearing_interrupts(),
         ):
             parent = self._parent()
-            yield from self._deliver(read_events(self.events, engine), parent)
+            yield from self._deliver(self.read_events(engine), parent)
         if engine.returncode:
             self._raise_failure(parent)
+
+    @contextmanager
+    def hearing_interrupts(self) -> Iterator[None]:
+        """Note an interrupt besides raising it: one that comes while some library is imported can get lost there."""
+
+        def note(*_: object) -> None:
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def read_events(self, process: subprocess.Popen[bytes]) -> Iterator[Event]:
+        """The run's events until the process that causes them has ended; raises KeyboardInterrupt if there was one."""
+        with self.events.open(encoding="utf-8") as file:
+            rest = ""
+            while True:
+                ended = process.poll() is not None
+                *lines, rest = (rest + file.read()).split("\n")
+                yield from map(json.loads, lines)
+                if self.interrupted:
+                    raise KeyboardInterrupt
+                if ended:
+                    return
+                time.sleep(POLL_SECONDS)
 
     def finish(self, summary: dict[str, Any], files: list[Path]) -> None:
         """Write the summary, which marks the run as finished, and end its MLflow run with the headline metrics."""
@@ -159,19 +190,6 @@ def exclusive(root: Path) -> Iterator[None]:
                 f"Another run is at work in {root}; wait for it, or choose another folder with --root."
             ) from None
         yield
-
-
-def read_events(path: Path, process: subprocess.Popen[bytes]) -> Iterator[Event]:
-    """The lines of a growing file until the process that causes them has ended."""
-    with path.open(encoding="utf-8") as file:
-        rest = ""
-        while True:
-            ended = process.poll() is not None
-            *lines, rest = (rest + file.read()).split("\n")
-            yield from map(json.loads, lines)
-            if ended:
-                return
-            time.sleep(POLL_SECONDS)
 
 
 def _read(path: Path) -> list[Event]:

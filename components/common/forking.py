@@ -103,7 +103,7 @@ def closing_input(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 def serve(descriptor: int, prepare: Callable[[], None], handle: Handle) -> None:
     """Call ``prepare`` on the first request, and ``handle`` in a child for each, until standard input closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started us; the children end with us
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     prepared = False
     with socket.socket(fileno=descriptor) as listener:
@@ -134,7 +134,6 @@ def _answer(connection: socket.socket, handle: Handle) -> None:
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     message, descriptors = receive(connection)
     for target, descriptor in zip((1, 2), descriptors, strict=False):
         os.dup2(descriptor, target)

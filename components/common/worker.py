@@ -14,6 +14,7 @@ from components.common.artifacts import Reference
 from components.common.errors import ExpanseError, Transient, error_of
 from components.common.step import Outcome, Step, default_store, run_step
 
+KILLED = "was killed (out of memory?); run the same command again to resume, with fewer --jobs if memory is short."
 PRELOAD = (
     "pyarrow.parquet",
     "sacrebleu",
@@ -30,9 +31,7 @@ def ask(address: str, step: Step) -> Outcome:
     """Have the worker at the Unix socket ``address`` run a step, its output appearing on our own; raises its error."""
     answer = forking.ask(address, {"step": step.to_json()})
     if answer is None:
-        raise Transient(
-            f"The process of {step.name} was killed (out of memory?); run the same command again to resume."
-        )
+        raise Transient(f"The process of {step.name} {KILLED}")
     if "error" in answer:
         raise error_of(answer["exit_code"], answer["error"])
     return Outcome(Reference(**answer["reference"]), answer["cached"], answer["started"], answer["ended"])

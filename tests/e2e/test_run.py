@@ -63,14 +63,19 @@ def finished(root: Path) -> dict[str, Reference]:
     return {event["name"]: Reference(**event["reference"]) for event in events(root, "finished")}
 
 
-def processes(root: Path) -> list[str]:
-    """What still runs of a run that ``start`` began."""
-    mark, found = f"{MARK}={root}\0".encode(), []
+def processes(root: Path) -> dict[int, str]:
+    """What runs of a run that ``start`` began: command lines by process id."""
+    mark, found = f"{MARK}={root}\0".encode(), {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
             if mark in (folder / "environ").read_bytes() + b"\0":
-                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     return found
+
+
+def steps_at_work(root: Path) -> list[int]:
+    """The forks of the warm worker, newest last; the first of its processes is the worker itself."""
+    return sorted(pid for pid, line in processes(root).items() if "components.common.worker" in line)[1:]
 
 
 def wait_for(true, seconds: float = 300):
@@ -186,6 +191,17 @@ def test_a_step_that_fails_ahead_of_its_turn_ends_the_run_with_its_sentence(tmp_
     assert out.count("failed") == 1
     assert [event["name"] for event in events(tmp_path, "failed")] == ["fetch-ghost"]
     assert "teacher-west" not in finished(tmp_path), "the run went on for long"
+    assert not processes(tmp_path)
+
+
+def test_a_step_whose_process_is_killed_ends_the_run_as_one_that_can_be_repeated(tmp_path):
+    process = start(tmp_path, "--jobs", "3", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: finished(tmp_path) and len(steps_at_work(tmp_path)) == 3)
+    os.kill(steps_at_work(tmp_path)[1], signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 3, f"{out}\n{err}"
+    assert len(err.strip().splitlines()) == 1 and "was killed (out of memory?); run the same command again" in err
+    assert out.count("failed") == len(events(tmp_path, "failed")) == 1
     assert not processes(tmp_path)
 
 

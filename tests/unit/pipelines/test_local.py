@@ -1,6 +1,9 @@
-"""How many steps a local run works at, and with how many threads each."""
+"""How many steps a local run works at, with how many threads each, and how it is interrupted."""
 
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -26,3 +29,15 @@ def test_only_the_miniature_is_held_to_one_thread_whatever_the_environment_says(
     mini = LocalRun(load_recipe("mini"), tmp_path, "release").environment
     assert (mini["OMP_NUM_THREADS"], mini["MKL_NUM_THREADS"]) == ("1", "1")
     assert LocalRun(load_recipe("8b"), tmp_path, "release").environment["OMP_NUM_THREADS"] == "16"
+
+
+def test_an_interrupt_that_a_library_swallows_ends_the_run_all_the_same(tmp_path):
+    engine = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with LocalRun(load_recipe("mini"), tmp_path, "release") as run, run.hearing_interrupts():
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                list(run.read_events(engine))
+    finally:
+        engine.communicate()
