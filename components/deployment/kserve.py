@@ -22,7 +22,7 @@ from components.deployment.record import (
     BY,
     PREVIOUS,
     RUN,
-    STRATEGY,
+    STANDING,
     UNPROVEN,
     annotated,
     annotations_of,
@@ -57,7 +57,7 @@ class KServeBackend:
         """
         uri = storage_uri(self._served, Reference.load(model / REFERENCE))
         body = inference_service(name, uri, self._served, {})
-        body["spec"]["predictor"]["deploymentStrategy"] = STRATEGY
+        body["spec"]["predictor"] |= STANDING
         with self._standing(body) as url:
             yield url
 

@@ -15,8 +15,11 @@ BY = "expanse.dev/by"
 #: What it has served, the latest first, as JSON; and how it is probed.
 SERVED, PROBES = "expanse.dev/served", "expanse.dev/probes"
 KEPT = 10  # specifications of two kilobytes; an object's annotations may have 256
-#: The model before serves until the new one is ready.
-STRATEGY = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+#: The model before serves until the new one is ready, and its started answers may finish: KServe's default is 30 seconds.
+STANDING = {
+    "deploymentStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+    "terminationGracePeriodSeconds": 120,
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def with_model(service: Object, uri: str) -> Object:
     else:
         predictor = service["spec"]["predictor"]
         model = {**predictor["model"], "storageUri": uri}
-        spec = {**service["spec"], "predictor": {**predictor, "model": model, "deploymentStrategy": STRATEGY}}
+        spec = {**service["spec"], "predictor": {**predictor, "model": model, **STANDING}}
         mark = digest(spec)[:32]
     kept = {key: value for key, value in annotations_of(service).items() if key.startswith(f"{GROUP}/")}
     return {

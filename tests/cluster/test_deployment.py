@@ -15,6 +15,7 @@ from components.common.inputs import REFERENCE
 from components.deployment.kserve import KServeBackend
 from components.deployment.record import PREVIOUS, UNPROVEN
 from components.deployment.task import Config, run
+from serving.limits import Limits
 from tests.chat_endpoint import Endpoint
 from tests.cluster.kserve import READY, Controller, listed, not_ready
 from tests.servers import NAME, save_chat_model, start_server
@@ -85,6 +86,7 @@ def test_a_model_is_deployed_probed_and_stays(services, deploy, predictor):
     assert RUN_LABEL not in service["metadata"]["labels"]  # the clean-up of the run must not take it
     rolling = {"maxUnavailable": 0, "maxSurge": 1}
     assert service["spec"]["predictor"]["deploymentStrategy"]["rollingUpdate"] == rolling
+    assert service["spec"]["predictor"]["terminationGracePeriodSeconds"] > Limits().grace_seconds
     assert again["metadata"]["generation"] == service["metadata"]["generation"]
 
 
