@@ -69,11 +69,11 @@ def _bucket(uri: str, in_cluster: bool) -> Finding:
     return ok("store", f"{uri} is there, can be written, and honours conditional writes")
 
 
-def _is_refused(client: object, bucket: str, key: str) -> bool:
+def _is_refused(client: Any, bucket: str, key: str) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        client.put_object(Bucket=bucket, Key=key, Body=b"", IfNoneMatch="*")  # type: ignore[attr-defined]
+        client.put_object(Bucket=bucket, Key=key, Body=b"", IfNoneMatch="*")
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") in TAKEN:
             return True
