@@ -33,10 +33,12 @@ def _from_card(card: Mapping[str, Any], configuration: str, split: str) -> Itera
 
 
 def _from_layout(configuration: str, split: str) -> Iterator[str]:
-    for outer, inner in ((configuration, split), (split, configuration)):
+    for outer, inner in ((configuration, split), (split, configuration)) if configuration else ():
         for ending in ("parquet", "jsonl", "csv"):
             # "test.parquet", "test-00000-of-00001.parquet", "test/0000.parquet", but not "testing.parquet"
             yield rf"{re.escape(outer)}/{re.escape(inner)}([-.][^/]*|/[^/]*)?\.{ending}"
+    if not configuration:  # the files lie in the root
+        yield rf"{re.escape(split)}{ENDINGS}"
 
 
 def _expression(glob: str) -> str:

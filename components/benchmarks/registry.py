@@ -1,6 +1,7 @@
 """All data sets by name."""
 
 from components.benchmarks import (
+    aya_redteaming,
     dolly,
     flores,
     global_mmlu,
@@ -29,5 +30,6 @@ _ALL: tuple[Dataset, ...] = (
     flores.TO_ENGLISH,
     language_confusion.LANGUAGE_CONFUSION_MONOLINGUAL,
     language_confusion.LANGUAGE_CONFUSION_CROSSLINGUAL,
+    aya_redteaming.AYA_REDTEAMING,
 )
 DATASETS = {dataset.name: dataset for dataset in _ALL}

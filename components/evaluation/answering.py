@@ -93,7 +93,7 @@ def _write(config: Config, engine: Engine, questions: Mapping[str, list[Row]]) -
 
 
 def _scored(benchmark: Benchmark, rows: list[Row]) -> Answered:
-    if benchmark.kind == "pairwise":
+    if benchmark.kind in ("pairwise", "safety"):
         return Answered(rows)
     if benchmark.kind == "chrf":
         counts = ngram_counts([row["answer"] for row in rows], [row["reference"] for row in rows])

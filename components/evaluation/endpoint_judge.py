@@ -18,7 +18,10 @@ from components.common.errors import BadInput
 from components.common.inference import BringUp, storage_uri
 from components.common.journal import Journal
 from components.common.languages import LANGUAGES
+from components.common.records import Row
 from components.common.sampling import Sample, SamplingSettings
+from components.evaluation.harm import LABELS, Reading
+from components.evaluation.harm import PROMPT as HARM_PROMPT
 from components.evaluation.judge import Comparison, Judge, Verdict
 from components.evaluation.settings import LanguageJudge, ServedJudgeSettings
 
@@ -98,38 +101,66 @@ class EndpointJudge:
             [self._prompt(item, code) for item, code in zip(comparisons, codes, strict=True)], self.journal
         )
         verdicts = [read_verdict(reply, code) for reply, code in zip(replies, codes, strict=True)]
-        unparsed = [verdict.comment for verdict in verdicts if not verdict.parsed]
-        if len(unparsed) > self.max_unparsed_share * len(verdicts):
-            raise BadInput(
-                f"The judge {self.model} gave no readable verdict in {len(unparsed)} of {len(verdicts)} comparisons, "
-                f"for example {unparsed[0][-80:]!r}; use a model that keeps to the form, or raise max_new_tokens."
-            )
+        self._check_readable([verdict.comment for verdict in verdicts if not verdict.parsed], len(verdicts))
         return verdicts
 
+    def read(self, rows: Sequence[Row]) -> list[Reading]:
+        """What each ANSWER row is: harmful, a refusal, or neither (see harm.py). Raises as ``decide`` does."""
+        codes = [self._code_of(row["id"], row["prompt"], row["answer"]) for row in rows]
+        prompts = [self._prompt_of(row, code) for row, code in zip(rows, codes, strict=True)]
+        found = [
+            read_word(reply, code, LABELS) for reply, code in zip(self._ask(prompts, self.journal), codes, strict=True)
+        ]
+        self._check_readable([comment for label, comment in found if label is None], len(found))
+        return [Reading(label, comment) for label, comment in found]
+
+    def _check_readable(self, unparsed: Sequence[str], total: int) -> None:
+        if len(unparsed) > self.max_unparsed_share * total:
+            raise BadInput(
+                f"The judge {self.model} gave no readable verdict in {len(unparsed)} of {total} comparisons, "
+                f"for example {unparsed[0][-80:]!r}; use a model that keeps to the form, or raise max_new_tokens."
+            )
+
     def _code(self, item: Comparison) -> str:
-        """Eight characters that follow from both answers, so that neither can contain them on purpose."""
-        return digest([self.seed, item.id, item.prompt, item.first, item.second])[:8].upper()
+        return self._code_of(item.id, item.prompt, item.first, item.second)
+
+    def _code_of(self, *parts: str) -> str:
+        """Eight characters that follow from all that is judged, so that no answer can contain them on purpose."""
+        return digest([self.seed, *parts])[:8].upper()
+
+    def _prompt_of(self, row: Row, code: str) -> str:
+        prompt, answer = (cut(text, self.max_answer_characters) for text in (row["prompt"], row["answer"]))
+        return HARM_PROMPT.format(language=_language(row["language"]), code=code, prompt=prompt, answer=answer)
 
     def _ask(self, prompts: Sequence[str], journal: Journal) -> list[str]:
         settings = SamplingSettings(temperature=0, max_new_tokens=self.max_new_tokens, seed=self.seed)
         return [samples[0].text for samples in self.engine.sample(prompts, settings, journal)]
 
     def _prompt(self, item: Comparison, code: str) -> str:
-        name = LANGUAGES[item.language].name if item.language in LANGUAGES else item.language
         prompt, first, second = (
             cut(text, self.max_answer_characters) for text in (item.prompt, item.first, item.second)
         )
-        return PROMPT.format(language=name, code=code, prompt=prompt, first=first, second=second)
+        return PROMPT.format(language=_language(item.language), code=code, prompt=prompt, first=first, second=second)
 
 
 def read_verdict(reply: str, code: str) -> Verdict:
     """The verdict of a reply: its last line, and the only one of that form. Otherwise a tie that is not ``parsed``."""
-    form = re.compile(rf"VERDICT {re.escape(code)} (A|B|TIE)")
+    word, comment = read_word(reply, code, list(WINNERS))
+    return Verdict("tie", comment, parsed=False) if word is None else Verdict(WINNERS[word], comment)
+
+
+def read_word(reply: str, code: str, words: Sequence[str]) -> tuple[str | None, str]:
+    """The word of the verdict and what was said before it; None and the whole reply where the form was not kept."""
+    form = re.compile(rf"VERDICT {re.escape(code)} ({'|'.join(words)})")
     lines = [line.strip() for line in reply.strip().splitlines()]
     found = [match[1] for line in lines if (match := form.fullmatch(line))]
     if len(found) != 1 or not form.fullmatch(lines[-1]):
-        return Verdict("tie", reply, parsed=False)
-    return Verdict(WINNERS[found[0]], "\n".join(lines[:-1]).strip())
+        return None, reply
+    return found[0], "\n".join(lines[:-1]).strip()
+
+
+def _language(code: str) -> str:
+    return LANGUAGES[code].name if code in LANGUAGES else code
 
 
 def cut(text: str, limit: int) -> str:

@@ -40,13 +40,24 @@ def prepare(config: Config, inputs: Inputs, journal: Journal, bring_up: BringUp 
         benchmark.name: read_questions(folders, benchmark, _needs_reference(config, benchmark))
         for benchmark in config.benchmarks
     }
+    for benchmark in config.of_kind("safety"):
+        _check_benign(benchmark, questions)
     given: dict[str, Path | None] = {role: optional(inputs, role) for role in ("baseline", "previous")}
     opponents = {role: read_opponent(folder) for role, folder in given.items() if folder is not None}
     for opponent in opponents.values():
         for benchmark in config.of_kind("pairwise"):
             opponent.to(benchmark.name, questions[benchmark.name])
-    asked = bool(opponents and config.of_kind("pairwise"))
+    asked = bool((opponents and config.of_kind("pairwise")) or config.of_kind("safety"))
     return Exam(questions, opponents, _judge(config, asked, journal, bring_up))
+
+
+def _check_benign(benchmark: Benchmark, questions: Mapping[str, list[Row]]) -> None:
+    languages = {row["language"] for row in questions[benchmark.name]}
+    if benchmark.benign and languages.isdisjoint(row["language"] for row in questions[benchmark.benign]):
+        raise BadInput(
+            f"{benchmark.benign} has no question in a language of {benchmark.name} ({', '.join(sorted(languages))}), so "
+            "over-refusal cannot be told; name another benchmark as benign, or set it to null."
+        )
 
 
 def _needs_reference(config: Config, benchmark: Benchmark) -> bool:

@@ -24,5 +24,12 @@ _ALL = (
     Benchmark(
         name="language_confusion_crosslingual", kind="language_confusion", average="languages", max_new_tokens=100
     ),
+    Benchmark(
+        name="aya_redteaming",
+        kind="safety",
+        benign="dolly_machine_translated",
+        average="languages",
+        max_new_tokens=512,
+    ),
 )
 PUBLIC = {benchmark.name: benchmark for benchmark in _ALL}

@@ -1,6 +1,7 @@
 """results.json: every figure with its interval, what the judge was, and whether the model has regressed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from components.common.records import Row
@@ -9,7 +10,11 @@ from components.evaluation.answering import Answered
 from components.evaluation.behaviour import behaviour
 from components.evaluation.chrf import chrf_score
 from components.evaluation.confusion import pass_rates
+from components.evaluation.endpoint_judge import EndpointJudge
 from components.evaluation.exam import Exam
+from components.evaluation.harm import read_answers, safety_entries
+from components.evaluation.judge import Judge
+from components.evaluation.opponent import Opponent
 from components.evaluation.pairwise import judge_answers
 from components.evaluation.regression import regressions
 from components.evaluation.results import Entry, entry, mean_entry, rate
@@ -20,23 +25,47 @@ SUFFIX = {"baseline": "", "previous": PREVIOUS}
 NO_OPPONENT = "No opponent was given, so no win-rate was measured: this model is the baseline."
 NO_LINE = "No answer to {} had a line of five words, so it was not measured."
 
-Judged = dict[tuple[str, str], list[Row]]
+
+@dataclass(frozen=True)
+class Judged:
+    """JUDGEMENT rows by benchmark and opponent's role; HARM rows by safety benchmark and by what was read for it."""
+
+    pairs: Mapping[tuple[str, str], list[Row]]
+    read: Mapping[str, Mapping[str, list[Row]]]
 
 
 def judge_all(config: Config, exam: Exam, answers: Mapping[str, Answered]) -> Judged:
-    """JUDGEMENT rows by benchmark and opponent's role."""
-    judged: Judged = {}
-    if not (exam.opponents and config.of_kind("pairwise")):
-        return judged
+    """All that a judge is needed for, in one sitting."""
+    pairwise, safety = config.of_kind("pairwise") if exam.opponents else [], config.of_kind("safety")
+    if not (pairwise or safety):
+        return Judged({}, {})
     with exam.judge.sitting() as judge:
-        for benchmark in config.of_kind("pairwise"):
-            questions = exam.questions[benchmark.name]
-            mine = {row["id"]: row["answer"] for row in answers[benchmark.name].rows}
-            for role, opponent in exam.opponents.items():
-                theirs = {row["id"]: row["answer"] for row in opponent.to(benchmark.name, questions)}
-                rows = judge_answers(questions, mine, opponent.name, theirs, judge)
-                judged[benchmark.name, role] = [row | {"benchmark": benchmark.name} for row in rows]
-    return judged
+        pairs = {
+            (benchmark.name, role): _pairs(exam, benchmark, opponent, answers[benchmark.name].rows, judge)
+            for benchmark in pairwise
+            for role, opponent in exam.opponents.items()
+        }
+        return Judged(pairs, {benchmark.name: _read(benchmark, answers, judge) for benchmark in safety})
+
+
+def _pairs(exam: Exam, benchmark: Benchmark, opponent: Opponent, rows: Sequence[Row], judge: Judge) -> list[Row]:
+    questions = exam.questions[benchmark.name]
+    mine = {row["id"]: row["answer"] for row in rows}
+    theirs = {row["id"]: row["answer"] for row in opponent.to(benchmark.name, questions)}
+    judged = judge_answers(questions, mine, opponent.name, theirs, judge)
+    return [row | {"benchmark": benchmark.name} for row in judged]
+
+
+def _read(benchmark: Benchmark, answers: Mapping[str, Answered], judge: Judge) -> dict[str, list[Row]]:
+    """The benchmark's own answers, and those to benign requests in its languages."""
+    assert isinstance(judge, EndpointJudge), "the settings demand a language model for safety"
+    rows = answers[benchmark.name].rows
+    found = {benchmark.name: read_answers(rows, judge)}
+    if benchmark.benign:
+        languages = {row["language"] for row in rows}
+        benign = [row for row in answers[benchmark.benign].rows if row["language"] in languages]
+        found[benchmark.benign] = read_answers(benign, judge)
+    return found
 
 
 def report(config: Config, exam: Exam, answers: Mapping[str, Answered], judged: Judged) -> dict[str, Any]:
@@ -44,9 +73,11 @@ def report(config: Config, exam: Exam, answers: Mapping[str, Answered], judged: 
     entries: dict[str, Entry] = {}
     for benchmark in config.benchmarks:
         for role in exam.opponents if benchmark.kind == "pairwise" else ():
-            entries[benchmark.name + SUFFIX[role]] = _win_rate(config, benchmark, judged[benchmark.name, role])
+            entries[benchmark.name + SUFFIX[role]] = _win_rate(config, benchmark, judged.pairs[benchmark.name, role])
         if benchmark.kind == "language_confusion":
             entries |= _pass_rates(config, benchmark, answers[benchmark.name])
+        elif benchmark.kind == "safety":
+            entries |= safety_entries(benchmark, judged.read[benchmark.name], config.bootstrap.build())
         elif benchmark.kind != "pairwise":
             entries[benchmark.name] = _figure(config, benchmark, answers[benchmark.name])
     bootstrap = config.bootstrap.build()
@@ -72,8 +103,8 @@ def headlines(results: Mapping[str, Any]) -> dict[str, float | int | str]:
         metrics[f"{name}/{figures['metric']}"] = figures["value"]
         if figures["kind"] == "pairwise":
             metrics |= {f"{name}/low": figures["low"], f"{name}/high": figures["high"]}
-            if figures["unparsed"]:
-                metrics[f"{name}/unparsed"] = figures["unparsed"]
+        if figures.get("unparsed"):
+            metrics[f"{name}/unparsed"] = figures["unparsed"]
     return metrics | {name: figures["value"] for name, figures in results["behaviour"].items()}
 
 

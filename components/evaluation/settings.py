@@ -10,13 +10,15 @@ from components.common.identity import ASIDE
 if TYPE_CHECKING:
     from components.common.statistics import Bootstrap
 
-Kind = Literal["pairwise", "multiple_choice", "exact_match", "chrf", "language_confusion"]
-GENERATIVE = ("pairwise", "exact_match", "chrf", "language_confusion")
+Kind = Literal["pairwise", "multiple_choice", "exact_match", "chrf", "language_confusion", "safety"]
+GENERATIVE = ("pairwise", "exact_match", "chrf", "language_confusion", "safety")
 
 #: What results.json adds to a benchmark's name for the figures against the step before.
 PREVIOUS = "_previous"
 #: What it adds for the word-level pass rate of a language confusion benchmark.
 WORDS = "_words"
+#: What it adds for the refusals of benign requests that belong to a safety benchmark.
+OVER_REFUSAL = "_over_refusal"
 
 METRICS: dict[str, str] = {
     "pairwise": "win_rate",
@@ -24,6 +26,7 @@ METRICS: dict[str, str] = {
     "exact_match": "accuracy",
     "chrf": "chrf++",
     "language_confusion": "line_pass_rate",
+    "safety": "harm_rate",
 }
 
 
@@ -40,6 +43,8 @@ class Benchmark(Settings):
     ``cloze`` (multiple choice only): the options complete the context, and what is scored is the reference after them.
     ``normalise`` picks the option by log-likelihood per character instead of log-likelihood (lm-eval's acc_norm).
     ``extract`` compares the whole answer, or the number in it (exact match only).
+    ``benign`` (safety only) is a pairwise benchmark of the same evaluation: its answers, in the languages of this one, tell
+    what is refused without need.
     ``average`` counts every question the same, or every language the same; chrF++ is always a mean over languages.
     """
 
@@ -51,6 +56,7 @@ class Benchmark(Settings):
     extract: Literal["text", "number"] = "text"
     average: Literal["questions", "languages"] = "questions"
     max_new_tokens: int | None = Field(default=None, gt=0)
+    benign: str | None = None
 
 
 class Generation(Settings):
@@ -188,6 +194,23 @@ class Config(Settings):
         taken = {benchmark.name + WORDS for benchmark in self.of_kind("language_confusion")} & set(names)
         if taken:
             raise ValueError(f"a benchmark cannot be called {min(taken)}: the word-level pass rate of another one is")
+        taken = {benchmark.name + OVER_REFUSAL for benchmark in self.of_kind("safety")} & set(names)
+        if taken:
+            raise ValueError(f"a benchmark cannot be called {min(taken)}: the over-refusal of another one is")
+        return self
+
+    @model_validator(mode="after")
+    def _safety(self) -> "Config":
+        for benchmark in self.of_kind("safety"):
+            if self.judge.kind == "truth":
+                raise ValueError(
+                    f"{benchmark.name}: harm is read by a language model; set judge to kind endpoint or served"
+                )
+            if benchmark.benign and benchmark.benign not in {each.name for each in self.of_kind("pairwise")}:
+                raise ValueError(
+                    f"{benchmark.name}: benign names {benchmark.benign!r}, which is no pairwise benchmark of this evaluation; "
+                    "add it, or set benign to null"
+                )
         return self
 
     def of_kind(self, *kinds: str) -> list[Benchmark]:

@@ -22,7 +22,7 @@ def by_reference(config: Config) -> frozenset[str]:
 
 
 def run(config: Config, inputs: Inputs, output: Path, bring_up: BringUp = brought_up) -> dict[str, float | int | str]:
-    """Write results.json, answers.parquet and judgements.parquet; returns the headline figures.
+    """Write results.json, answers.parquet, judgements.parquet and, of safety, harm.parquet; returns the headline figures.
 
     Answers, likelihoods and verdicts are noted beside the output as they come, so that a killed evaluation goes on where
     it was.
@@ -33,6 +33,7 @@ def run(config: Config, inputs: Inputs, output: Path, bring_up: BringUp = brough
     from components.evaluation.answering import answer_all
     from components.evaluation.engines import open_engine
     from components.evaluation.exam import prepare
+    from components.evaluation.harm import HARM
     from components.evaluation.pairwise import JUDGEMENT
     from components.evaluation.report import headlines, judge_all, report
     from components.evaluation.results import ANSWER
@@ -47,7 +48,10 @@ def run(config: Config, inputs: Inputs, output: Path, bring_up: BringUp = brough
         judged = judge_all(config, exam, answers)
     results = report(config, exam, answers, judged)
     write_records(output / "answers.parquet", (row for answered in answers.values() for row in answered.rows), ANSWER)
-    write_records(output / "judgements.parquet", (row for rows in judged.values() for row in rows), JUDGEMENT)
+    write_records(output / "judgements.parquet", (row for rows in judged.pairs.values() for row in rows), JUDGEMENT)
+    if judged.read:
+        read = (row for parts in judged.read.values() for rows in parts.values() for row in rows)
+        write_records(output / "harm.parquet", read, HARM)
     text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
     (output / "results.json").write_text(text + "\n", encoding="utf-8")
     judge = config.judge if isinstance(config.judge, EndpointJudgeSettings) else None

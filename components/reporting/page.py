@@ -14,6 +14,7 @@ from components.reporting.sources import Drift, Shares
 from components.reporting.tables import behaviour_table, benchmark_table, heat_maps, language_name
 from components.reporting.words import headline, label_of, ladder, languages_sentence, number
 
+HARM = "harm_rate"
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -67,6 +68,7 @@ def render_card(
     about: Mapping[str, Any],
 ) -> str:
     """The model card in Markdown; ``about`` holds ``license``, ``base`` and ``origins``."""
+    measured = {figure.metric for step in steps for figure in step.benchmarks.values()}
     return (
         _environment(autoescape=False)
         .get_template("model_card.md.j2")
@@ -76,6 +78,7 @@ def render_card(
             sentence=headline(steps, benchmark),
             languages=[(code, language_name(code)) for code in languages],
             table=table,
+            safety=HARM in measured,
             judges=list(dict.fromkeys(step.judge for step in steps if step.judge)),
             **about,
         )

@@ -9,7 +9,7 @@ from components.reporting.charts import shade
 from components.reporting.figures import EVEN, PREVIOUS, Figure, Step
 from components.reporting.words import PERCENT, interval, metric_name, number
 
-LOWER_IS_BETTER = {"truncated"}
+LOWER_IS_BETTER = {"truncated", "harm_rate", "over_refusal_rate"}
 REACH = {"win_rate": 0.3, "chrf++": 20.0}  # the distance from neutral that gets the strongest shade
 DEFAULT_REACH = 0.3
 
@@ -119,9 +119,15 @@ def _table(steps: Sequence[Step], names: Sequence[str], figures: Sequence[Any], 
     for name in names:
         column: list[Figure | None] = [each.get(name) for each in figures]
         measured = [figure.value for figure in column if figure]
+        lower = any(figure.metric in LOWER_IS_BETTER for figure in column if figure)
         columns.append((name.replace("_", " "), metric_name(next(figure.metric for figure in column if figure))))
         for row, figure in zip(cells, column, strict=True):
-            best = higher_is_better and figure is not None and len(measured) > 1 and figure.value == max(measured)
+            best = (
+                higher_is_better
+                and figure is not None
+                and len(measured) > 1
+                and figure.value == (min if lower else max)(measured)
+            )
             row.append(_cell(figure, column[0], best) if figure else Cell("–"))
     return Table(columns, list(zip(steps, cells, strict=True)))
 
@@ -166,7 +172,8 @@ def _heat_cell(step: Step, figure: Figure | None, neutral: float | None, code: s
     if neutral is None:
         return HeatCell(_short(figure), 0, False, title)
     reach = REACH.get(figure.metric, DEFAULT_REACH)
-    return HeatCell(_short(figure), shade(figure.value, neutral, reach), figure.against(neutral) != "even", title)
+    level = shade(figure.value, neutral, reach) * (-1 if figure.metric in LOWER_IS_BETTER else 1)
+    return HeatCell(_short(figure), level, figure.against(neutral) != "even", title)
 
 
 def _short(figure: Figure) -> str:

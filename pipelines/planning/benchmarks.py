@@ -41,6 +41,7 @@ PUBLIC = {
         100, 30, 100, ar=300, en=200, es=300, fr=300, hi=200, pt=200, ru=200, zh=200
     ),
     "language_confusion_crosslingual": _facts(299, 100, 100),
+    "aya_redteaming": _facts(927, 30, 250),  # 7,419 in eight languages
 }
 
 
@@ -54,3 +55,11 @@ def _per_language(config: Config, name: str) -> list[int]:
     languages = [code for code in DATASETS[name].languages if config.languages is None or code in config.languages]
     counts = [(facts.other or {}).get(code, facts.items) for code in languages]
     return [min(count, config.limit) if config.limit else count for count in counts]
+
+
+def shared(name: str, other: str) -> float:
+    """The part of the second benchmark's languages that the first has too; 1 where they are not published ones."""
+    if name not in DATASETS or other not in DATASETS:
+        return 1.0
+    languages = DATASETS[other].languages
+    return sum(code in DATASETS[name].languages for code in languages) / len(languages)

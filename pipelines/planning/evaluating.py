@@ -13,7 +13,7 @@ from components.evaluation.settings import (
     ServedJudgeSettings,
 )
 from pipelines.planning.assumptions import BenchmarkTokens, Planning
-from pipelines.planning.benchmarks import PUBLIC
+from pipelines.planning.benchmarks import PUBLIC, shared
 from pipelines.planning.formulas import Decoding, forward_flops, mean_and_longest
 from pipelines.planning.sources import find_shape
 from pipelines.planning.work import BYTES_PER_TOKEN, Asked, Made, Model, Questions, Serving, Work, batch_of
@@ -121,15 +121,31 @@ class _Judgements:
 
 
 def _judgements(config: Config, items: list[_Item], opponents: int, planning: Planning) -> _Judgements:
-    """Every answer against every opponent's, in both orders; nothing where the truth is the judge."""
-    counts = {item: 2 * opponents * item.count for item in items if item.benchmark.kind == "pairwise"}
-    total = sum(counts.values())
+    """Every answer against every opponent's, in both orders, and what is read for safety; nothing where the truth judges."""
+    pairs = [(item, 2 * opponents * item.count, 2) for item in items if item.benchmark.kind == "pairwise"]
+    read = [
+        (item, count, 1)
+        for safety in items
+        if safety.benchmark.kind == "safety"
+        for item, count in _read(safety, items)
+    ]
+    total = sum(count for _, count, _ in pairs + read)
     if not total or not isinstance(config.judge, LanguageJudge):
         return _Judgements(0, 0, 0)
     shown = sum(
-        count * (INSTRUCTIONS + item.tokens.question + 2 * item.tokens.answer) for item, count in counts.items()
+        count * (INSTRUCTIONS + item.tokens.question + answers * item.tokens.answer)
+        for item, count, answers in pairs + read
     )
     return _Judgements(total, shown / total, min(planning.judgement_tokens, config.judge.max_new_tokens))
+
+
+def _read(safety: _Item, items: list[_Item]) -> list[tuple[_Item, float]]:
+    """How many answers are read of a safety benchmark, and of the benign requests in its languages."""
+    benign = [item for item in items if item.benchmark.name == safety.benchmark.benign]
+    return [
+        (safety, safety.count),
+        *((item, item.count * shared(safety.benchmark.name, item.benchmark.name)) for item in benign),
+    ]
 
 
 def _judged(config: Config, judgements: _Judgements) -> tuple[Asked, ...]:

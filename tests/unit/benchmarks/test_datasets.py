@@ -166,6 +166,20 @@ def test_dolly_picks_language_and_script(tmp_path: Path) -> None:
         load("dolly_machine_translated", str(tmp_path), ["de"])
 
 
+def test_aya_redteaming_tells_global_from_local(tmp_path: Path) -> None:
+    folder = tmp_path / "aya_redteaming"
+    folder.mkdir()
+    rows = [{"prompt": "Bad?", "language": "English", "harm_category": "['Hate Speech']", "global_or_local": scope}
+            for scope in ("global", "Local ")]  # fmt: skip
+    (folder / "aya_eng.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (folder / "aya_english.jsonl").write_text("{}", encoding="utf-8")
+    first, second = load("aya_redteaming", str(tmp_path), ["en"])
+    assert (first["id"], second["id"], first["prompt"]) == ("global/0/en", "local/1/en", "Bad?")
+    (folder / "aya_eng.jsonl").write_text(json.dumps(rows[0] | {"global_or_local": "both"}), encoding="utf-8")
+    with pytest.raises(BadInput, match="row 0 is neither global nor local: 'both'"):
+        load("aya_redteaming", str(tmp_path), ["en"])
+
+
 def test_the_stage_writes_question_files_and_counts_them(tmp_path: Path) -> None:
     rows = [{"question_id": str(number), "prompt": f"Bitte {number}"} for number in range(5)]
     publish(tmp_path / "hub", "m-ArenaHard/de/test-00000-of-00001.parquet", rows)
@@ -203,6 +217,7 @@ def test_languages_are_those_of_the_report() -> None:
         "flores_to_english": 22,
         "language_confusion_monolingual": 15,
         "language_confusion_crosslingual": 14,
+        "aya_redteaming": 6,
     }
     assert all(set(dataset.languages) <= set(LANGUAGES) for dataset in DATASETS.values())
 

@@ -14,6 +14,8 @@ import pytest
 from components.common.artifacts import Provenance, Reference, write_manifest
 from components.common.errors import BadInput
 from components.common.languages import LANGUAGES
+from components.reporting.figures import read_steps
+from components.reporting.tables import benchmark_table, heat_maps
 from components.reporting.task import Config, run
 from tests.unit.reporting.conftest import CONTROLS, HOSTILE, LABELS, STEPS, results_of, write_evaluation, write_round
 
@@ -158,6 +160,23 @@ def test_language_confusion_stands_beside_the_win_rate(inputs: Inputs, tmp_path:
     assert "line pass rate" in text and "word pass rate" in text and "97.0 %" in text
     steps = json.loads((tmp_path / "out" / "steps.json").read_text())
     assert [step["metrics"].get("lcb_words/word_pass_rate") for step in steps[:2]] == [0.91, 0.97]
+
+
+def test_less_harm_is_a_gain_and_the_best(inputs: Inputs, tmp_path: Path) -> None:
+    for folder, value in zip(inputs["evaluations"], (0.30, 0.10), strict=False):
+        known = json.loads((folder / "results.json").read_text())["benchmarks"]
+        rate = {"kind": "safety", "value": value, "low": value - 0.02, "high": value + 0.02, "n": 900}
+        languages = {"languages": {"de": {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 900}}}
+        change(folder, benchmarks=known | {"red": rate | {"metric": "harm_rate"} | languages})
+    report(inputs, tmp_path / "out")
+    assert "Harm and over-refusal were read by a language model" in (tmp_path / "out" / "model_card.md").read_text()
+    steps = read_steps(inputs["evaluations"], [], [])
+    table = benchmark_table(steps, "arena")
+    column = [name for name, _ in table.columns].index("red")
+    first, second = (cells[column] for _, cells in table.rows[:2])
+    assert (first.best, second.best, second.state, second.arrow) == (False, True, "gain", "▼")
+    (found,) = (each for each in heat_maps(steps, "arena", ["de"]) if each.benchmark == "red")
+    assert found.rows[0][2][1].shade > 0
 
 
 def test_one_evaluation_alone_is_enough(inputs: Inputs, tmp_path: Path) -> None:

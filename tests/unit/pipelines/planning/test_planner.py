@@ -97,11 +97,15 @@ def test_through_english_writes_twice_and_leaves_english_out(eight):
     assert work.generated == pytest.approx(2 * work.rows * 450)
 
 
+#: Answers that are read for safety: to the red-teaming requests, and to Dolly's in the same six languages.
+READ = 6 * 927 + 6 * 200
+
+
 def test_an_evaluation_asks_the_judge_in_both_orders_against_each_opponent(eight):
-    assert eight["evaluate-gemma-2-9b"].work.asked == ()
-    (one,), (two,) = eight["evaluate-base"].work.asked, eight["evaluate-final"].work.asked
+    (alone,), (one,), (two,) = (eight[f"evaluate-{name}"].work.asked for name in ("gemma-2-9b", "base", "final"))
     pairwise = 500 * 23 + 200 * 5 + 200 * 23
-    assert (one.requests, two.requests) == (2 * pairwise, 4 * pairwise)
+    assert alone.requests == READ
+    assert (one.requests, two.requests) == (2 * pairwise + READ, 4 * pairwise + READ)
 
 
 def test_a_limit_of_questions_is_planned_with():
@@ -237,7 +241,7 @@ def test_a_judge_that_is_served_follows_the_served_model_that_it_judges():
     first, final = steps["evaluate-gemma-2-9b"], steps["evaluate-final"]
     assert (first.gpus, final.gpus) == (4, 4)  # one after the other: the most at one time
     answers, judge = final.work.servings
-    assert judge.decodings[0].rows == 4 * (500 * 23 + 200 * 5 + 200 * 23)
+    assert judge.decodings[0].rows == 4 * (500 * 23 + 200 * 5 + 200 * 23) + READ
     assert (answers.gpus, final.duration.computing, final.card) == (2, 0, None)
     answering, judging = final.duration.served
     around = final.duration.startup + final.duration.moving
@@ -273,7 +277,8 @@ def test_a_baseline_behind_an_endpoint_is_paid_by_the_token():
     endpoint = "{url: 'https://api.example.com/v1', model: m, input_price: 1, output_price: 10}"
     baseline = f"baselines=[{{name: x, license: proprietary, tokenizer: 'hf://a/b', endpoint: {endpoint}}}]"
     steps = planned("8b", baseline)
-    (asked,) = steps["evaluate-x"].work.asked
+    asked, judge = steps["evaluate-x"].work.asked
+    assert judge.requests == READ
     assert asked.requests > 14042 * 20 and asked.prompt_tokens > 14042 * 20 * 1000
     assert steps["evaluate-x"].gpu_hours == steps["evaluate-x"].work.flops == 0
     assert steps["evaluate-x"].cost.known > (asked.prompt_tokens + 10 * asked.completion_tokens) / 1e6 - 1
@@ -293,7 +298,7 @@ def test_what_will_not_fit_or_end_is_noted():
     assert "do not fit into the 80 GB of a H100: evaluate-llama-3-1-70b (141 GB each)" in notes
     assert "cache of a batch do not fit into the 80 GB of a H100: check-offline (70 + " in notes
     short = "\n".join(plan(load_recipe("8b", LOCAL)).notes)
-    assert "takes longer than its timeout of 12 h: evaluate-base (14 h)" in short
+    assert "takes longer than its timeout of 12 h: evaluate-base (15 h)" in short
     assert "needs more disk" in notes and "base (70 GB)" in notes
     small = "\n".join(plan(load_recipe("8b", ["resources.training.gpus=1"])).notes)
     assert "weights, gradients and optimiser do not fit" in small and "sft-common (128 GB each)" in small
