@@ -1,11 +1,13 @@
 """What supervised and preference training share before a model is loaded: settings, data and the order of the steps."""
 
+import json
 import math
 import os
 import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -122,6 +124,13 @@ def encode_turns(tokenizer: Any, prompts: list[str], completions: list[str]) -> 
                 "use a template whose answer follows the generation prompt."
             )
     return [(start, whole[len(start) :]) for start, whole in zip(starts, wholes, strict=True)]
+
+
+def readable_length(model: Path, max_length: int) -> int:
+    """``max_length`` tokens, or as many as the model of a checked folder can read where those are fewer."""
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    context = config.get("text_config", config).get("max_position_embeddings")
+    return min(max_length, context) if isinstance(context, int) else max_length
 
 
 def in_languages(rows: list[dict[str, Any]], languages: list[str] | None) -> list[dict[str, Any]]:

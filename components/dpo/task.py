@@ -8,7 +8,7 @@ from pydantic import Field
 from components.common.artifacts import Scalar
 from components.common.inputs import Inputs, PassThrough, one
 from components.common.models import load_tokenizer
-from components.common.training import TrainingConfig
+from components.common.training import TrainingConfig, readable_length
 
 Loss = Literal["sigmoid", "hinge", "ipo", "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down", "sigmoid_norm"]
 
@@ -43,7 +43,7 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar] | Pas
 
     model, pairs = one(inputs, "model"), one(inputs, "pairs")
     rows = read_pairs(pairs, config.languages)
-    encoded = encode_pairs(load_tokenizer(model), rows, config.max_length)
+    encoded = encode_pairs(load_tokenizer(model), rows, readable_length(model, config.max_length))
     if not encoded.rows:
         reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(encoded.dropped.items()))
         return PassThrough("model", f"no usable pair among {len(rows)}{f' ({reasons})' if reasons else ''}")

@@ -8,7 +8,7 @@ from components.common.artifacts import Scalar
 from components.common.errors import BadInput
 from components.common.inputs import Inputs, one
 from components.common.models import load_tokenizer
-from components.common.training import TrainingConfig
+from components.common.training import TrainingConfig, readable_length
 
 
 class Config(TrainingConfig):
@@ -38,7 +38,7 @@ def run(config: Config, inputs: Inputs, output: Path) -> dict[str, Scalar]:
 
     model, examples = one(inputs, "model"), one(inputs, "examples")
     rows = read_examples(examples, config.languages, config.part)
-    encoded = encode_examples(load_tokenizer(model), rows, config.max_length)
+    encoded = encode_examples(load_tokenizer(model), rows, readable_length(model, config.max_length))
     if not encoded.rows:
         raise BadInput(
             f"{examples} leaves no example to train on ({len(rows)} selected, {encoded.counts() or 'none'}); "

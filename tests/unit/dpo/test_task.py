@@ -33,6 +33,13 @@ def test_degenerate_pairs_are_dropped_with_their_reason(model, tmp_path, output)
     assert dropped == {"dropped_equal": 1, "dropped_empty": 1, "dropped_prompt_too_long": 1, "dropped_too_long": 1}
 
 
+def test_what_the_model_cannot_read_is_dropped_whatever_max_length_says(model, tmp_path, output):
+    rows = [pair(i) for i in range(8)] + [pair(9, prompt="p" * 600), pair(10, chosen="c" * 600)]  # it reads 512 tokens
+    pairs = save_pairs(tmp_path / "pairs", rows)
+    metrics = run(Config(**SHORT, max_length=4096), {"model": [model], "pairs": [pairs]}, output)
+    assert (metrics["pairs"], metrics["dropped_prompt_too_long"], metrics["dropped_too_long"]) == (8, 1, 1)
+
+
 @pytest.mark.parametrize(("rows", "reason"), [([], "no usable pair among 0"), ([pair(1, chosen="")], "1 empty")])
 def test_without_pairs_the_model_passes_through(model, tmp_path, output, rows, reason):
     result = run(Config(**SHORT), {"model": [model], "pairs": [save_pairs(tmp_path / "pairs", rows)]}, output)

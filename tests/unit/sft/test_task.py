@@ -63,6 +63,13 @@ def test_dropped_examples_are_counted_with_their_reason(model, tmp_path, output)
     assert (metrics["examples"], metrics["dropped_too_long"], metrics["dropped_empty"]) == (6, 1, 1)
 
 
+def test_what_the_model_cannot_read_is_dropped_whatever_max_length_says(model, tmp_path, output):
+    rows = [example(i) for i in range(6)] + [example(6, completion="x" * 600)]  # the model reads 512 tokens
+    metrics = run(Config(**SHORT, max_length=4096), {
+        "model": [model], "examples": [save_examples(tmp_path / "examples", rows)]}, output)  # fmt: skip
+    assert (metrics["examples"], metrics["dropped_too_long"]) == (6, 1)
+
+
 def test_parts_are_disjoint_and_complete(examples):
     parts = [read_examples(examples, None, part) for part in ((0.0, 0.5), (0.5, 1.0))]
     ids = [{row["id"] for row in part} for part in parts]
