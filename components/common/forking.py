@@ -103,6 +103,7 @@ def closing_input(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 def serve(descriptor: int, prepare: Callable[[], None], handle: Handle) -> None:
     """Call ``prepare`` on the first request, and ``handle`` in a child for each, until standard input closes."""
+    _die_with_parent()  # closed input is heard only between requests, not during the slow imports
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started us; the children end with us
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the children
     prepared = False
@@ -118,6 +119,13 @@ def serve(descriptor: int, prepare: Callable[[], None], handle: Handle) -> None:
             _fork(listener, connection, handle)
 
 
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the one that started it ends in whatever way."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _fork(listener: socket.socket, connection: socket.socket, handle: Handle) -> None:
     with connection:
         if os.fork() == 0:
@@ -129,10 +137,9 @@ def _fork(listener: socket.socket, connection: socket.socket, handle: Handle) ->
 
 
 def _answer(connection: socket.socket, handle: Handle) -> None:
-    import ctypes
     import threading
 
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_parent()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     message, descriptors = receive(connection)
     for target, descriptor in zip((1, 2), descriptors, strict=False):

@@ -262,7 +262,7 @@ def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(whole, 
         time.sleep(chance.uniform(8, 25))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        wait_for(lambda: not processes(tmp_path), 30)
+        wait_for(lambda: not processes(tmp_path), 60)
     done = run(tmp_path)
     expected = {name: reference.digest for name, reference in finished(root).items()}
     actual = {name: reference.digest for name, reference in finished(tmp_path).items()}
