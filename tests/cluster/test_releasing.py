@@ -29,7 +29,7 @@ name: {name}
 deployment:
   name: tiny
   max_tokens: 4
-  served: {{gpus: 0, cpu: "{cpu}", memory: 4Gi, replicas: 1, ready_minutes: 0.5}}
+  served: {{gpus: 0, cpu: "{cpu}", memory: 4Gi, replicas: 1, ready_minutes: 10}}
 """
 FAILURE = {"reason": "ModelLoadFailed", "message": "weights are cut", "exitCode": 1}
 
@@ -214,9 +214,9 @@ def test_of_two_that_deploy_at_once_the_later_one_counts(services, released, pre
     codes = []
     earlier = threading.Thread(target=lambda: codes.append(_quietly("deploy", "--address", predictor)))
     earlier.start()
-    until(lambda: serves(services) == "s3://models/3")
+    until(lambda: serves(services) == "s3://models/3", seconds=300)
     assert command("rollback", "--no-probes") == 0
-    earlier.join(30)
+    earlier.join(300)
     assert codes == [BadInput] and serves(services) == "s3://models/2"
     assert BY not in str(served(listed(services)[0])[0].spec)
 

@@ -37,9 +37,9 @@ class State:
 
 def state_of(service: Object, pods: Sequence[Object], refusals: Sequence[str]) -> State:
     """The state by the most telling sign: KServe's verdict, then a container, then the scheduler, then a quota."""
-    status = service.get("status") or {}
+    status = (service.get("status") or {}) if _observed(service) else {}
     ready = _condition(status, "Ready")
-    if ready.get("status") == "True" and _observed(service) and _address(status):
+    if ready.get("status") == "True" and _address(status):
         return State(True, "ready")
     model = status.get("modelStatus") or {}
     failure = model.get("lastFailureInfo") or {}

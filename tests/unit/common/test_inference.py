@@ -122,6 +122,13 @@ def test_flags_of_vllm_are_said_only_where_they_differ_from_its_defaults():
     ]  # fmt: skip
 
 
+def test_a_failure_of_the_specification_before_is_none_of_this_one():
+    failed = {"transitionStatus": "InvalidSpec", "lastFailureInfo": {"reason": "NoSupportingRuntime"}}
+    service = {"metadata": {"generation": 2}, "status": {"modelStatus": failed, "observedGeneration": 1}}
+    assert state_of(service, [], []).failure is None
+    assert state_of({**service, "metadata": {"generation": 1}}, [], []).final
+
+
 def test_a_status_of_the_specification_before_is_not_ready():
     status = {
         "conditions": [{"type": "Ready", "status": "True"}],
