@@ -46,7 +46,7 @@ def test_the_root_tells_the_story_in_chapters(name, folder):
 
 @pytest.mark.parametrize("name", ["8b", "32b"])
 def test_a_clean_up_follows_the_chapters_whatever_happens(name, folder):
-    tasks = compiled(name, folder)["root"]["dag"]["tasks"]
+    tasks = dict(compiled(name, folder)["root"]["dag"]["tasks"])
     last = tasks.pop("clean-up")
     assert last["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
     assert last["dependentTasks"] == list(tasks) == [HANDLER]

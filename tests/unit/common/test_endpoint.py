@@ -130,8 +130,9 @@ def test_a_server_that_asks_for_a_pause_is_left_alone_by_everybody(endpoint):
 
 def test_the_limit_of_requests_per_minute_is_kept(endpoint):
     limited = EndpointEngine.of(Settings(url=endpoint.url, model="m", requests_per_minute=600))
+    started = time.monotonic()  # not the first arrival: on a busy machine that may be late
     limited.sample([str(n) for n in range(15)], SamplingSettings())
-    assert endpoint.times[-1] - endpoint.times[0] >= (15 - 1 - 600 / 60) / 10
+    assert endpoint.times[-1] - started >= (15 - 1 - 600 / 60) / 10
 
 
 def test_answers_in_the_journal_are_not_asked_for_again(endpoint, tmp_path):
