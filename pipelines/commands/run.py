@@ -3,9 +3,13 @@
 import argparse
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.common.errors import BadInput
 from pipelines.commands import CHAPTERS, add_recipe_options
+
+if TYPE_CHECKING:
+    from pipelines.recipe import Recipe
 
 HELP = "the whole recipe on this machine; resumes by itself"
 
@@ -34,6 +38,7 @@ def execute(options: argparse.Namespace) -> None:
     if options.jobs is not None and options.jobs < 1:
         raise BadInput(f"--jobs {options.jobs}: at least one step must run at a time; give 1 or more.")
     recipe = load_recipe(options.recipe, options.set)
+    refuse_without_gpus(recipe, options.until)
     started, console = time.monotonic(), Console()
     root = options.root or Path("runs") / recipe.name
     with LocalRun(recipe, root, options.until, options.jobs) as local:
@@ -45,3 +50,24 @@ def execute(options: argparse.Namespace) -> None:
         local.finish(summary, [local.root / "report.html"] if summary["report"] else [])
     show(summary, console)
     console.print(f"done in {summary['seconds']:.0f} s", highlight=False)
+
+
+def refuse_without_gpus(recipe: "Recipe", until: str) -> None:
+    """Raise BadInput when a step up to the chapter ``until`` asks for a GPU and torch sees none.
+
+    Found out here, it costs a second; found out by the step, the downloads before it.
+    """
+    from pipelines.planning.walking import walk
+
+    if recipe.miniature:
+        return
+    step = next((step for step in walk(recipe, until) if step.machine.gpus), None)
+    if step is None:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BadInput(
+            f"{step.name} of recipe {recipe.name} asks for GPUs ({step.machine.gpus}) and torch sees none here; run it on a "
+            "cluster with `expanse submit`, or set the gpus of its machine under resources to 0."
+        )

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import COMMANDS, main, parser
+from pipelines.commands.run import refuse_without_gpus
+from pipelines.loading import load_recipe
 
 ROOT = Path(__file__).parents[3]
 
@@ -61,3 +63,18 @@ def test_a_reader_that_has_enough_ends_the_command_without_a_traceback():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+def test_a_recipe_for_gpus_is_refused_where_there_are_none(tmp_path, capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert main(["run", "--recipe", "8b", "--root", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "score-teachers of recipe 8b asks for GPUs (1)" in said and "expanse submit" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_chapters_of_it_that_need_none_are_not_refused():
+    refuse_without_gpus(load_recipe("8b"), "sources")
