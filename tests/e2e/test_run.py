@@ -257,9 +257,10 @@ def test_a_repeat_finds_everything_finished(whole):
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_was_not(whole, tmp_path):
     root, _ = whole
     chance = random.Random(5)
-    for _ in range(4):
+    for steps in (1, 4, 15, 35):
         process = start(tmp_path, "--jobs", "3", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(8, 25))
+        wait_for(lambda steps=steps: len(finished(tmp_path)) >= steps)
+        time.sleep(chance.uniform(0, 3))
         process.send_signal(signal.SIGKILL)
         process.wait()
         wait_for(lambda: not processes(tmp_path), 60)
