@@ -49,9 +49,25 @@ def _client(tracking_uri: str) -> "MlflowClient":
     if database is None:
         return MlflowClient(tracking_uri, tracking_uri)
     with locked(database.parent / f".{database.name}.schema"):
-        client = MlflowClient(tracking_uri, tracking_uri)
-        client.get_experiment_by_name("Default")
-        client.search_registered_models(max_results=1)
+        if not database.exists():
+            _make(database)
+        return _opened(tracking_uri)
+
+
+def _make(database: Path) -> None:
+    """Make the tables under another name: a process that is killed meanwhile leaves nothing that looks like a database."""
+    unfinished = database.with_name(f".{database.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    _opened(f"sqlite:///{unfinished}")
+    unfinished.rename(database)
+
+
+def _opened(tracking_uri: str) -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri, tracking_uri)
+    client.get_experiment_by_name("Default")
+    client.search_registered_models(max_results=1)
     return client
 
 

@@ -6,6 +6,8 @@ import multiprocessing
 import shutil
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -193,6 +195,20 @@ def test_a_damaged_or_refused_record_does_not_hold_up_the_others(
 def _race(uri: str, folder: Path, parent: str, barrier: Barrier) -> None:
     barrier.wait()
     Tracker(uri, "expanse").deliver(folder, parent)
+
+
+def test_a_process_killed_while_it_makes_the_tables_leaves_no_half_made_database(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    code = f"from components.common.mlflow_client import connect; connect('sqlite:///{database}')"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        while not any(path.stat().st_size for path in tmp_path.glob(".mlflow.db.unfinished")):
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+    assert not database.exists()
+    client = connect(f"sqlite:///{database}")
+    assert client.get_experiment_by_name("Default") is not None
+    assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []
 
 
 def test_processes_that_deliver_at_once_make_each_run_once(tracker: Tracker, tmp_path: Path) -> None:
