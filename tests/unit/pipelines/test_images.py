@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.common.errors import BadInput, Transient
+from components.common.errors import BadInput
 from pipelines.cli import main
 from pipelines.images import (
     LOCK,
@@ -77,7 +77,7 @@ def test_a_bad_lock_is_refused_in_a_sentence(lock, text, words):
 def test_a_lock_that_cannot_be_replaced_stays_whole(lock):
     before = lock.read_text()
     (lock.parent / ".images.lock.new").mkdir()
-    with pytest.raises(Transient, match="Cannot write"):
+    with pytest.raises(BadInput, match="cannot be written: Is a directory"):
         pin_images(PUSHED, lock)
     assert lock.read_text() == before
 

@@ -1,5 +1,6 @@
 """A run that was killed ends as if it had not been; a snapshot average is the mean of the weights it names."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -83,7 +84,9 @@ def test_a_kill_while_a_checkpoint_is_saved_costs_that_checkpoint_only(model, ex
     inputs = {"model": [model], "examples": [examples]}
     whole, killed = folder(tmp_path, "whole"), folder(tmp_path, "killed")
     arguments = [point, config.model_dump_json(), *map(str, (model, examples, killed))]
-    done = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, *arguments], cwd=Path.cwd(), timeout=300)
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # sums depend on it
+    command = [sys.executable, "-c", KILLED_WHILE_SAVING, *arguments]
+    done = subprocess.run(command, cwd=Path.cwd(), env=environment, timeout=300)
     assert done.returncode == -signal.SIGKILL
     assert sorted(path.name for path in scratch(killed).glob("*/checkpoint-*")) == ["checkpoint-4", "checkpoint-8"]
     expected = run(config, inputs, whole)
