@@ -80,11 +80,15 @@ class LocalRun:
 
     @contextmanager
     def hearing_interrupts(self) -> Iterator[None]:
-        """Note an interrupt besides raising it: one that comes while some library is imported can get lost there."""
+        """Note an interrupt, to be raised between two events: one that is raised inside a library can get lost there.
+
+        A second one is raised at once, for whoever does not want to wait for what the first one waits for.
+        """
 
         def note(*_: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
             self.interrupted = True
-            raise KeyboardInterrupt
 
         before = signal.signal(signal.SIGINT, note)
         try:

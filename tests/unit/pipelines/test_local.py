@@ -31,13 +31,14 @@ def test_only_the_miniature_is_held_to_one_thread_whatever_the_environment_says(
     assert LocalRun(load_recipe("8b"), tmp_path, "release").environment["OMP_NUM_THREADS"] == "16"
 
 
-def test_an_interrupt_that_a_library_swallows_ends_the_run_all_the_same(tmp_path):
+def test_an_interrupt_is_raised_between_two_events_and_a_second_one_at_once(tmp_path):
     engine = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         with LocalRun(load_recipe("mini"), tmp_path, "release") as run, run.hearing_interrupts():
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
             with pytest.raises(KeyboardInterrupt):
                 list(run.read_events(engine))
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
     finally:
         engine.communicate()
