@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.common.cluster import NAMESPACE, connect
+from tests.servers import save_chat_model, start_server
 
 ROOT = Path(__file__).parents[2]
 MINICLUSTER = Path(os.environ.get("EXPANSE_MINICLUSTER", ROOT.parent / "shared" / "minicluster"))
@@ -87,3 +88,12 @@ def apply_strictly(api):
         return unserved
 
     return apply
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    """The address of our own predictor with a tiny chat model."""
+    folder = tmp_path_factory.mktemp("predictor")
+    server = start_server(save_chat_model(folder / "model", context=256), folder / "log")
+    yield server.url
+    server.stop()

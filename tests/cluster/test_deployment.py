@@ -18,21 +18,13 @@ from components.deployment.task import Config, run
 from serving.limits import Limits
 from tests.chat_endpoint import Endpoint
 from tests.cluster.kserve import READY, Controller, listed, not_ready
-from tests.servers import NAME, save_chat_model, start_server
+from tests.servers import NAME
 
 PROBES = ({"language": "en", "prompt": "hello"}, {"language": "zh", "prompt": "你好"})
 SERVED = Served(gpus=0, ready_minutes=0.5)
 CONFIG = Config(mode="kserve", name=NAME, probes=PROBES, max_tokens=4, served=SERVED)
 QUICK = Patience(poll=0.05, failing=0.2, gone=5)
 FIRST, SECOND = "s3://models/expanse/merging/a/1", "s3://models/expanse/merging/b/2"
-
-
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("predictor")
-    server = start_server(save_chat_model(folder / "model", context=256), folder / "log")
-    yield server.url
-    server.stop()
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from components.promotion.lease import cluster_lease
 from components.promotion.releasing import Registry
 from pipelines.cli import main
 from tests.cluster.kserve import READY, Controller, listed, not_ready, until
-from tests.servers import NAME, save_chat_model, start_server
+from tests.servers import NAME
 
 REGISTERED = "aya"
 QUICK = Patience(poll=0.05, failing=0.2, gone=5)
@@ -32,21 +32,6 @@ deployment:
   served: {{gpus: 0, cpu: "{cpu}", memory: 4Gi, replicas: 1, ready_minutes: 10}}
 """
 FAILURE = {"reason": "ModelLoadFailed", "message": "weights are cut", "exitCode": 1}
-
-
-@pytest.fixture(scope="module")
-def predictor(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("predictor")
-    server = start_server(save_chat_model(folder / "model", context=256), folder / "log")
-    yield server.url
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def schema(tmp_path_factory):
-    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests import s3
+from tests.site import site
 
 COUNT = itertools.count()
 
@@ -32,3 +33,12 @@ def root(service):
     service.client().create_bucket(Bucket=bucket)
     service.requests.clear()
     return f"s3://{bucket}/team/store"
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub on loopback, empty and without a token; tests.hub publishes there."""
+    with site() as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.url)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        yield running

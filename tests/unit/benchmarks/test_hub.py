@@ -15,7 +15,6 @@ from components.benchmarks.task import Config, load, run
 from components.common.errors import BadInput
 from components.common.records import QUESTION, read_records
 from tests.hub import publish
-from tests.site import site
 
 SCRIPT = {"README.md": b"", "mgsm.py": b"raise SystemExit", "mgsm_de.tsv": b"Frage\t3\n", "exemplars.py": b""}
 TASK = {"question": "Wie viel ist 20 und 2?", "answer": None, "answer_number": 22}
@@ -24,14 +23,6 @@ SHOT = {
     "answer": "Schritt-für-Schritt-Antwort: Die Antwort lautet 2.",
     "answer_number": 2,
 }
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    with site() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield running
 
 
 def parquet(*rows: dict[str, Any]) -> bytes:

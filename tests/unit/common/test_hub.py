@@ -5,15 +5,6 @@ import pytest
 from components.common.errors import BadInput, Transient
 from components.common.hub import fetch_all, fetch_file, look_up, split_source
 from tests.hub import publish
-from tests.site import site
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    with site() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.url)
-        monkeypatch.delenv("HF_TOKEN", raising=False)
-        yield running
 
 
 def test_a_name_stands_for_the_commit_of_its_main_branch_or_of_the_revision(hub):

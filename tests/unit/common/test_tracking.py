@@ -35,14 +35,6 @@ def no_adopted_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
 
 
-@pytest.fixture(scope="session")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database, made once: its schema takes longer than most tests."""
-    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
 def uri(tmp_path: Path, schema: Path) -> str:
     folder = tmp_path / "with space é"

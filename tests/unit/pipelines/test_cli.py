@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from components.common.errors import BadInput
 from pipelines.cli import COMMANDS, main, parser
 from pipelines.commands.run import refuse_without_gpus
 from pipelines.loading import load_recipe
@@ -65,16 +66,16 @@ def test_a_reader_that_has_enough_ends_the_command_without_a_traceback():
     assert process.returncode == 141
 
 
-def test_a_recipe_for_gpus_is_refused_where_there_are_none(tmp_path, capsys):
-    import torch
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+def test_a_recipe_for_gpus_is_refused_where_there_are_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["run", "--recipe", "8b", "--root", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
     assert "score-teachers of recipe 8b asks for GPUs (1)" in said and "expanse submit" in said
     assert not (tmp_path / "run").exists()
 
 
-def test_chapters_of_it_that_need_none_are_not_refused():
+def test_only_the_chapters_that_need_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     refuse_without_gpus(load_recipe("8b"), "sources")
+    with pytest.raises(BadInput, match="score-teachers"):
+        refuse_without_gpus(load_recipe("8b"), "arbitrage")

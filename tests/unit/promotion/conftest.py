@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from components.common.artifacts import Provenance, read_manifest, write_manifest
-from components.common.mlflow_client import connect
 from components.promotion.task import Config, run
 
 RESULTS: dict[str, Any] = {
@@ -43,14 +42,6 @@ RESULTS: dict[str, Any] = {
     },
     "behaviour": {"language_consistency": {"value": 0.97, "low": 0.95, "high": 0.99}},
 }
-
-
-@pytest.fixture(scope="session")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database, made once: its schema takes longer than most tests."""
-    path = tmp_path_factory.mktemp("schema") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
 
 
 @pytest.fixture
