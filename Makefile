@@ -48,6 +48,7 @@ image-tools:
 	images/install-tools
 
 $(READY): requirements.lock pyproject.toml
+	@echo "Installing what requirements.lock names into .venv; two to three minutes, this once."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
